@@ -1,0 +1,42 @@
+//! Every call that the command line can make, each tied to its reply.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::*;
+
+/// The arguments of a call, tied to what answers it.
+pub trait Request: Into<Call> + Serialize + Send + 'static {
+    /// What the daemon replies when the call was done.
+    type Reply: Serialize + DeserializeOwned + Send + 'static;
+}
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident => $reply:ty,)*) => {
+        /// A call with its arguments. Adding a line here without a handler does not compile.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "call", content = "args", rename_all = "snake_case")]
+        pub enum Call { $($(#[$doc])* $name($name),)* }
+
+        $(
+            impl Request for $name { type Reply = $reply; }
+            impl From<$name> for Call { fn from(request: $name) -> Self { Self::$name(request) } }
+        )*
+    };
+}
+
+calls! {
+    /// The whole view of the instance, for `status`.
+    Status => StatusInfo,
+    /// Makes a library.
+    LibraryCreate => LibraryInfo,
+    /// Lists the libraries of the instance.
+    LibraryList => Vec<LibraryInfo>,
+    /// Opens a library that lies in a folder.
+    LibraryOpen => LibraryInfo,
+    /// Closes a library: its files are released, it stays known.
+    LibraryClose => LibraryInfo,
+    /// One library, by name, id or unique prefix of the id.
+    LibraryGet => LibraryInfo,
+    /// Removes a library.
+    LibraryDelete => LibraryDeleted,
+}

@@ -1,0 +1,28 @@
+//! The vocabulary that the command line and the daemon share: calls and their replies, events,
+//! errors, ids, instance names and paths, and the client.
+//!
+//! Nothing in here touches a database or a peer; see `docs/architecture.md` for the line of crates.
+
+mod call;
+pub mod client;
+mod daemon;
+mod error;
+mod event;
+pub mod instance;
+mod library;
+mod names;
+mod path;
+pub mod record;
+mod wire;
+
+pub use call::{Call, Request};
+pub use daemon::*;
+pub use error::{ApiError, ErrorKind, Result};
+pub use event::{Event, Progress};
+pub use library::*;
+pub use names::nearest;
+pub use path::WirePath;
+pub use wire::{Envelope, Frame, MAX_REQUEST_BYTES, PROTOCOL};
+
+/// The version of this build, as `CARGO_PKG_VERSION` gives it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

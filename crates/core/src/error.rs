@@ -1,0 +1,131 @@
+//! What can go wrong in here; each variant names the fact.
+
+use std::path::{Path, PathBuf};
+
+/// The result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure, with the thing that it concerns.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name that no library may have.
+    #[error("invalid library name `{}`: {why}", name.escape_debug())]
+    InvalidLibraryName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// No library goes by this name, id or prefix.
+    #[error("no library `{}`", query.escape_debug())]
+    LibraryNotFound {
+        /// What was asked for.
+        query: String,
+        /// The names that are nearest to it.
+        nearest: Vec<String>,
+    },
+    /// More than one library goes by this name or prefix.
+    #[error("`{}` is ambiguous: it names {}", query.escape_debug(), candidates.join(", "))]
+    LibraryAmbiguous {
+        /// What was asked for.
+        query: String,
+        /// The ids that it could mean.
+        candidates: Vec<String>,
+    },
+    /// There is a library of this name already.
+    #[error("a library `{}` exists already: {}", name.escape_debug(), path.display())]
+    LibraryExists {
+        /// The name.
+        name: String,
+        /// Where it lies.
+        path: PathBuf,
+    },
+    /// The library cannot be used as it is; nothing in it was touched.
+    #[error("library at {} is damaged: {why}", path.display())]
+    LibraryDamaged {
+        /// Its folder.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The library's folder is not a library.
+    #[error("{} is not a library: it has no library.json", path.display())]
+    NotALibrary {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The library's folder is gone.
+    #[error("library folder {} is not there", path.display())]
+    LibraryMissing {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another daemon has the library open.
+    #[error("library at {} is in use by another daemon", path.display())]
+    LibraryLocked {
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// The library is closed.
+    #[error("library `{}` is closed", name.escape_debug())]
+    LibraryClosed {
+        /// Its name.
+        name: String,
+    },
+    /// A file was written by a newer version.
+    #[error("{} was written by a newer version ({found}; this one knows up to {known}): nothing was changed", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version found in it.
+        found: i64,
+        /// The newest version that this build knows.
+        known: i64,
+    },
+    /// The configuration or another small file cannot be read as what it is.
+    #[error("{}: {why}", path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line where there is one.
+        why: String,
+    },
+    /// A database failed.
+    #[error("database {}: {source}", path.display())]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// A migration failed; the database is as it was.
+    #[error("database {}: migration failed: {why}", path.display())]
+    Migration {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// An operation on a file failed.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// An I/O error at `path`.
+    pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn db(path: &Path) -> impl FnOnce(rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Database { path, source }
+    }
+}

@@ -1,0 +1,16 @@
+//! Libraries on this machine: databases, the registry of libraries, the instance's configuration.
+//!
+//! This crate never prints, never reads the environment and never sees a socket: what it needs is handed to it.
+
+pub mod config;
+mod db;
+mod error;
+pub mod failpoint;
+pub mod files;
+pub mod instance;
+mod libraries;
+pub mod library;
+
+pub use error::{Error, Result};
+pub use libraries::{Libraries, LibraryEntry};
+pub use library::Library;

@@ -1,0 +1,327 @@
+//! The registry: every library that the instance knows, and which of them are open.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use spacedrive_api::{LibraryDeleted, LibraryInfo, LibraryState, WirePath};
+use uuid::Uuid;
+
+use crate::instance::InstanceStore;
+use crate::library::{EXTENSION, Library, Manifest, UNFINISHED};
+use crate::{Error, Result, failpoint, files};
+
+/// The libraries of one instance.
+#[derive(Debug)]
+pub struct Libraries {
+    /// The instance's own folder of libraries.
+    dir: PathBuf,
+    /// Where deleted libraries go.
+    trash: PathBuf,
+    store: Arc<InstanceStore>,
+    /// By folder. One lock for all: opening and closing are rare and short.
+    known: Mutex<BTreeMap<PathBuf, LibraryEntry>>,
+}
+
+/// What the registry holds of one library.
+#[derive(Debug, Clone)]
+pub struct LibraryEntry {
+    info: LibraryInfo,
+    open: Option<Arc<Library>>,
+}
+
+impl Libraries {
+    /// Discovers the libraries and opens those that were not closed by a person. One that cannot be opened
+    /// is listed with its problem and stops nothing.
+    pub fn discover(dir: &Path, trash: &Path, store: Arc<InstanceStore>) -> Result<Self> {
+        files::make_dir(dir)?;
+        let mut paths: BTreeMap<PathBuf, bool> = BTreeMap::new();
+        for entry in fs::read_dir(dir).map_err(Error::io(dir))? {
+            let path = entry.map_err(Error::io(dir))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(UNFINISHED) {
+                fs::remove_dir_all(&path).map_err(Error::io(&path))?;
+            } else if path.extension().is_some_and(|e| e == EXTENSION) {
+                paths.insert(path, false);
+            }
+        }
+        for known in store.libraries()? {
+            paths.insert(known.path, known.closed);
+        }
+        let known = paths
+            .into_iter()
+            .map(|(path, closed)| {
+                let entry = if closed { LibraryEntry::closed(&path) } else { LibraryEntry::opened(&path) };
+                (path, entry)
+            })
+            .collect();
+        Ok(Self { dir: dir.to_owned(), trash: trash.to_owned(), store, known: Mutex::new(known) })
+    }
+
+    /// All of them, by name.
+    pub fn list(&self) -> Vec<LibraryInfo> {
+        let mut all: Vec<LibraryInfo> = self.lock().values().map(LibraryEntry::info).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
+        all
+    }
+
+    /// The open libraries.
+    pub fn open_ones(&self) -> Vec<Arc<Library>> {
+        self.lock().values().filter_map(|entry| entry.open.clone()).collect()
+    }
+
+    /// Makes a library, in the instance's own folder or in `parent`.
+    pub fn create(&self, name: &str, parent: Option<&Path>) -> Result<LibraryInfo> {
+        crate::library::check_name(name)?;
+        let mut known = self.lock();
+        if let Some((path, _)) = known.iter().find(|(_, entry)| entry.info.name == name) {
+            return Err(Error::LibraryExists { name: name.to_owned(), path: path.clone() });
+        }
+        let library = Library::create(parent.unwrap_or(&self.dir), name)?;
+        if parent.is_some() {
+            self.store.remember_library(library.dir(), false)?;
+        }
+        failpoint::hit("library.create.done").map_err(Error::io(library.dir()))?;
+        let entry = LibraryEntry::of(Arc::new(library));
+        let info = entry.info();
+        known.insert(info.path.0.clone(), entry);
+        Ok(info)
+    }
+
+    /// Opens the library in the folder `path`; one that is open already stays so.
+    pub fn open(&self, path: &Path) -> Result<LibraryInfo> {
+        let path = fs::canonicalize(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::LibraryMissing { path: path.to_owned() },
+            _ => Error::io(path)(error),
+        })?;
+        self.open_known(&mut self.lock(), &path)
+    }
+
+    fn open_known(&self, known: &mut BTreeMap<PathBuf, LibraryEntry>, path: &Path) -> Result<LibraryInfo> {
+        if let Some(entry) = known.get(path).filter(|entry| entry.open.is_some()) {
+            return Ok(entry.info());
+        }
+        let library = Library::open(path)?;
+        if let Some((other, _)) =
+            known.iter().find(|(other, entry)| entry.info.id == library.id() && *other != path && entry.open.is_some())
+        {
+            return Err(Error::LibraryExists { name: library.name().to_owned(), path: other.clone() });
+        }
+        if path.parent() == Some(&self.dir) {
+            self.store.forget_library(path)?;
+        } else {
+            self.store.remember_library(path, false)?;
+        }
+        let entry = LibraryEntry::of(Arc::new(library));
+        let info = entry.info();
+        known.insert(path.to_owned(), entry);
+        Ok(info)
+    }
+
+    /// One library, by name, id or unique prefix of the id.
+    pub fn get(&self, query: &str) -> Result<LibraryInfo> {
+        let known = self.lock();
+        let path = find(&known, query)?;
+        Ok(known[&path].info())
+    }
+
+    /// One open library to work with; opens it when a person had closed it.
+    pub fn get_open(&self, query: &str) -> Result<Arc<Library>> {
+        let mut known = self.lock();
+        let path = find(&known, query)?;
+        self.open_known(&mut known, &path)?;
+        known[&path].open.clone().ok_or_else(|| Error::LibraryClosed { name: query.to_owned() })
+    }
+
+    /// Closes a library; it stays known, and closed after a restart.
+    pub fn close(&self, query: &str) -> Result<LibraryInfo> {
+        let mut known = self.lock();
+        let path = find(&known, query)?;
+        self.store.remember_library(&path, true)?;
+        if let Some(library) = known.get_mut(&path).and_then(|entry| entry.open.take()) {
+            library.checkpoint()?;
+        }
+        let entry = LibraryEntry::closed(&path);
+        let info = entry.info();
+        known.insert(path, entry);
+        Ok(info)
+    }
+
+    /// Removes a library, to the trash or for good. The files that it indexes are not touched.
+    pub fn delete(&self, query: &str, purge: bool) -> Result<LibraryDeleted> {
+        let mut known = self.lock();
+        let path = find(&known, query)?;
+        let entry = known[&path].clone();
+        if let Some(library) = known.get_mut(&path).and_then(|entry| entry.open.take()) {
+            library.checkpoint()?;
+        }
+        let removed = self.remove_folder(&path, purge);
+        match removed {
+            Ok(trash) => {
+                known.remove(&path);
+                self.store.forget_library(&path)?;
+                Ok(LibraryDeleted { library: entry.info(), trash: trash.map(WirePath) })
+            }
+            Err(error) => {
+                known.insert(path.clone(), LibraryEntry::opened(&path));
+                Err(error)
+            }
+        }
+    }
+
+    fn remove_folder(&self, path: &Path, purge: bool) -> Result<Option<PathBuf>> {
+        if fs::symlink_metadata(path).is_err() {
+            return Ok(None);
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // The folder gets another name first, in one step: a crash leaves it whole or out of the way.
+        let parked = if path.parent() == Some(&self.dir) {
+            self.trash.join("libraries")
+        } else {
+            path.with_file_name(".spacedrive-trash")
+        };
+        files::make_dir(&parked)?;
+        let parked = parked.join(format!("{}-{name}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ")));
+        files::rename_new(path, &parked)?;
+        failpoint::hit("library.delete.rename").map_err(Error::io(&parked))?;
+        if let Some(parent) = path.parent() {
+            files::sync_dir(parent)?;
+        }
+        if !purge {
+            return Ok(Some(parked));
+        }
+        fs::remove_dir_all(&parked).map_err(Error::io(&parked))?;
+        let _ = parked.parent().map(fs::remove_dir);
+        Ok(None)
+    }
+
+    /// Closes everything for a shutdown; what was open is opened again at the next start.
+    pub fn shut_down(&self) -> Result<()> {
+        let mut first = Ok(());
+        for entry in self.lock().values_mut() {
+            if let Some(library) = entry.open.take() {
+                first = first.and(library.checkpoint());
+            }
+        }
+        first.and(self.store.checkpoint())
+    }
+
+    /// Checks the open libraries whole; one that is damaged is closed and listed as damaged.
+    pub fn check_all(&self) {
+        for library in self.open_ones() {
+            let problem = match library.quick_check() {
+                Ok(None) => continue,
+                Ok(Some(problem)) => problem,
+                Err(error) => error.to_string(),
+            };
+            tracing::error!(library = library.name(), problem, "library is damaged");
+            let error = Error::LibraryDamaged { path: library.dir().to_owned(), why: format!("library.db: {problem}") };
+            self.lock().insert(library.dir().to_owned(), LibraryEntry::failed(library.dir(), &error));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, LibraryEntry>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LibraryEntry {
+    fn of(library: Arc<Library>) -> Self {
+        let manifest = library.manifest();
+        let info = LibraryInfo {
+            id: manifest.id,
+            name: manifest.name.clone(),
+            path: library.dir().into(),
+            state: LibraryState::Open,
+            problem: None,
+            created_at: Some(manifest.created_at),
+            bytes: 0,
+        };
+        Self { info, open: Some(library) }
+    }
+
+    fn opened(path: &Path) -> Self {
+        match Library::open(path) {
+            Ok(library) => Self::of(Arc::new(library)),
+            Err(error) => {
+                tracing::warn!(%error, "library cannot be opened");
+                Self::failed(path, &error)
+            }
+        }
+    }
+
+    fn closed(path: &Path) -> Self {
+        let mut entry = Self::unopened(path, LibraryState::Closed);
+        if !path.is_dir() {
+            entry.info.state = LibraryState::Missing;
+        }
+        entry
+    }
+
+    fn failed(path: &Path, error: &Error) -> Self {
+        let state = match error {
+            Error::LibraryMissing { .. } => LibraryState::Missing,
+            Error::LibraryLocked { .. } => LibraryState::Locked,
+            _ => LibraryState::Damaged,
+        };
+        let mut entry = Self::unopened(path, state);
+        entry.info.problem = Some(error.to_string());
+        entry
+    }
+
+    /// What can be said of a library that is not open, from its manifest or else from its folder's name.
+    fn unopened(path: &Path, state: LibraryState) -> Self {
+        let manifest = Manifest::read(path).ok();
+        let info = LibraryInfo {
+            id: manifest.as_ref().map_or_else(|| id_of_folder(path), |m| m.id),
+            name: manifest
+                .as_ref()
+                .map_or_else(|| path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), |m| m.name.clone()),
+            path: path.into(),
+            state,
+            problem: None,
+            created_at: manifest.map(|m| m.created_at),
+            bytes: 0,
+        };
+        Self { info, open: None }
+    }
+
+    fn info(&self) -> LibraryInfo {
+        let bytes = self.open.as_ref().map_or(0, |library| library.bytes());
+        LibraryInfo { bytes, ..self.info.clone() }
+    }
+}
+
+/// A stable id for a library whose manifest cannot be read, so that it can be named at all.
+fn id_of_folder(path: &Path) -> Uuid {
+    use std::os::unix::ffi::OsStrExt;
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&blake3::hash(path.as_os_str().as_bytes()).as_bytes()[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// The folder of the library that `query` names: an exact name wins over an id, an id over a prefix of 4 or more characters.
+fn find(known: &BTreeMap<PathBuf, LibraryEntry>, query: &str) -> Result<PathBuf> {
+    let all = || known.iter().map(|(path, entry)| (path, &entry.info));
+    let matches = |test: &dyn Fn(&LibraryInfo) -> bool| all().filter(|(_, info)| test(info)).collect::<Vec<_>>();
+    let lower = query.to_ascii_lowercase();
+    let mut found = matches(&|info| info.name == query);
+    if found.is_empty() {
+        found = matches(&|info| info.id.to_string() == lower);
+    }
+    if found.is_empty() && query.len() >= 4 {
+        found = matches(&|info| info.id.to_string().starts_with(&lower));
+    }
+    match found.as_slice() {
+        [(path, _)] => Ok((*path).clone()),
+        [] => {
+            let names: Vec<String> = all().map(|(_, info)| info.name.clone()).collect();
+            Err(Error::LibraryNotFound { query: query.to_owned(), nearest: spacedrive_api::nearest(query, &names) })
+        }
+        several => Err(Error::LibraryAmbiguous {
+            query: query.to_owned(),
+            candidates: several.iter().map(|(_, info)| info.id.to_string()).collect(),
+        }),
+    }
+}

@@ -1,0 +1,197 @@
+//! One library: a folder `NAME.sdlibrary` with `library.json`, `library.db` and its lock.
+//!
+//! After a crash at any moment the folder is there whole or not at all: it is made under a temporary name,
+//! with its database closed and synced, and then renamed.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::db::{self, Database, Durability};
+use crate::{Error, Result, failpoint, files};
+
+/// The ending of a library's folder.
+pub const EXTENSION: &str = "sdlibrary";
+
+/// The beginning of the name of a folder that was being made; one that is still there after a crash is rubbish.
+pub(crate) const UNFINISHED: &str = ".unfinished-";
+
+/// The longest name, in bytes: with the extension it must fit a file name of 255.
+const MAX_NAME: usize = 200;
+
+/// The version of `library.json` that this build writes.
+const VERSION: i64 = 1;
+
+/// `library.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version of this file's form.
+    pub version: i64,
+    /// The library's id.
+    pub id: Uuid,
+    /// The library's name.
+    pub name: String,
+    /// When it was made.
+    pub created_at: jiff::Timestamp,
+    /// What this version does not know, kept as it is.
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Manifest {
+    /// Reads the manifest of the library in `dir`.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join("library.json");
+        let damaged = |why: String| Error::LibraryDamaged { path: dir.to_owned(), why: format!("library.json: {why}") };
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound && !dir.is_dir() => {
+                return Err(Error::LibraryMissing { path: dir.to_owned() });
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::NotALibrary { path: dir.to_owned() }),
+            Err(error) => return Err(damaged(error.to_string())),
+        };
+        let manifest: Self = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+        if manifest.version > VERSION {
+            return Err(Error::Newer { path, found: manifest.version, known: VERSION });
+        }
+        Ok(manifest)
+    }
+}
+
+/// Fails unless `name` can be a library's name.
+pub fn check_name(name: &str) -> Result<()> {
+    let why = if name.is_empty() {
+        "it is empty"
+    } else if name.len() > MAX_NAME {
+        "it is longer than 200 bytes"
+    } else if name.contains('/') {
+        "it contains a `/`"
+    } else if name.chars().any(char::is_control) {
+        "it contains a control character"
+    } else if name.trim() != name {
+        "it begins or ends with a blank"
+    } else if name.starts_with('.') {
+        "it begins with a `.`"
+    } else {
+        return Ok(());
+    };
+    Err(Error::InvalidLibraryName { name: name.to_owned(), why })
+}
+
+/// A library that this process has open. Dropping it releases its files.
+#[derive(Debug)]
+pub struct Library {
+    manifest: Manifest,
+    dir: PathBuf,
+    db: Database,
+    /// Held as long as the library is open; released after the database is closed.
+    _lock: File,
+}
+
+impl Library {
+    /// Makes a library of this name in the folder `parent` and opens it.
+    pub fn create(parent: &Path, name: &str) -> Result<Self> {
+        check_name(name)?;
+        let dir = parent.join(format!("{name}.{EXTENSION}"));
+        let exists = || Error::LibraryExists { name: name.to_owned(), path: dir.clone() };
+        if fs::symlink_metadata(&dir).is_ok() {
+            return Err(exists());
+        }
+        files::make_dir(parent)?;
+        let temporary = parent.join(format!("{UNFINISHED}{}", Uuid::new_v4().simple()));
+        let made = Self::fill(&temporary, name).and_then(|()| match files::rename_new(&temporary, &dir) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => Err(exists()),
+            other => other,
+        });
+        if let Err(error) = made {
+            let _ = fs::remove_dir_all(&temporary);
+            return Err(error);
+        }
+        failpoint::hit("library.create.rename").map_err(Error::io(&dir))?;
+        Self::open(&dir)
+    }
+
+    /// Writes all files of a new library into `dir`.
+    fn fill(dir: &Path, name: &str) -> Result<()> {
+        files::make_dir(dir)?;
+        failpoint::hit("library.create.folder").map_err(Error::io(dir))?;
+        let manifest = Manifest {
+            version: VERSION,
+            id: Uuid::new_v4(),
+            name: name.to_owned(),
+            created_at: jiff::Timestamp::now(),
+            other: serde_json::Map::new(),
+        };
+        let path = dir.join("library.json");
+        let bytes = spacedrive_api::record::json(&manifest).map_err(Error::io(&path))?;
+        spacedrive_api::record::replace_file(&path, &bytes).map_err(Error::io(&path))?;
+        let db = Database::create(&dir.join("library.db"), &db::library::KIND)?;
+        failpoint::hit("library.create.database").map_err(Error::io(dir))?;
+        db.write(Durability::Full, |t| db::library::set_id(t, manifest.id))?;
+        db.checkpoint()
+    }
+
+    /// Opens the library in `dir`. Whatever is wrong with it, nothing in it is changed.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let manifest = Manifest::read(dir)?;
+        let damaged = |why: String| Error::LibraryDamaged { path: dir.to_owned(), why };
+        let Some(lock) = files::try_lock(&dir.join("library.lock"))? else {
+            return Err(Error::LibraryLocked { path: dir.to_owned() });
+        };
+        let path = dir.join("library.db");
+        let db = Database::open(&path, &db::library::KIND).map_err(|error| match error {
+            Error::Io { source, .. } => damaged(format!("library.db: {source}")),
+            Error::BadFile { why, .. } | Error::Migration { why, .. } => damaged(format!("library.db: {why}")),
+            Error::Database { source, .. } => damaged(format!("library.db: {source}")),
+            other => other,
+        })?;
+        let id = db.read(db::library::id).map_err(|e| damaged(e.to_string()))?;
+        if id != Some(manifest.id) {
+            return Err(damaged("library.db belongs to another library than library.json".to_owned()));
+        }
+        Ok(Self { manifest, dir: dir.to_owned(), db, _lock: lock })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Uuid {
+        self.manifest.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.manifest.name
+    }
+
+    /// What `library.json` says.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The size of its database on disk, with its WAL, in bytes.
+    pub fn bytes(&self) -> u64 {
+        ["library.db", "library.db-wal"]
+            .iter()
+            .filter_map(|name| fs::metadata(self.dir.join(name)).ok())
+            .map(|meta| meta.len())
+            .sum()
+    }
+
+    /// SQLite's own check of the whole database: the first problem, or `None`.
+    pub fn quick_check(&self) -> Result<Option<String>> {
+        self.db.quick_check()
+    }
+
+    /// Moves everything from the WAL into the database file.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.db.checkpoint()
+    }
+}

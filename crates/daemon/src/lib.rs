@@ -1,0 +1,1 @@
+//! One process that owns an instance: lock, serve, dispatch, shut down.
