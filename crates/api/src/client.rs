@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::{ApiError, DaemonInfo, Envelope, ErrorKind, Event, Frame, PROTOCOL, Request, Result};
+use crate::{ApiError, DaemonInfo, Envelope, ErrorKind, Event, Frame, Request, Result, protocol};
 
 /// How long a daemon may take to answer one of the frozen calls before it counts as unresponsive.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -115,7 +115,7 @@ impl Client {
 
     /// Makes a call; `on_event` sees each event before the reply.
     pub async fn watch<R: Request>(&mut self, request: R, mut on_event: impl FnMut(Event)) -> Result<R::Reply> {
-        let envelope = Envelope { protocol: PROTOCOL, call: request.into() };
+        let envelope = Envelope { protocol: protocol(), call: request.into() };
         let bytes = serde_json::to_vec(&envelope).map_err(|e| ApiError::failed(format!("the request cannot be written: {e}")))?;
         let mut body = self.send("POST", "/v1/call", bytes.into()).await?;
         let mut buffer = Vec::new();

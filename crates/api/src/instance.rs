@@ -126,6 +126,10 @@ pub struct Places {
     pub records: Option<PathBuf>,
     /// The current folder.
     pub current: PathBuf,
+    /// The data root that `SPACEDRIVE_DATA_DIR` names (absolute).
+    pub data_root: Option<PathBuf>,
+    /// The instance that `SPACEDRIVE_INSTANCE` names, as it stands there.
+    pub instance: Option<String>,
 }
 
 impl Places {
@@ -146,7 +150,10 @@ impl Places {
             .and_then(|xdg| xdg.state_dir())
             .filter(|dir| dir.is_absolute())
             .map(|dir| dir.join("spacedrive/instances"));
-        Ok(Self { runtime, records, current })
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let data_root = variable("SPACEDRIVE_DATA_DIR").map(|dir| current.join(dir));
+        let instance = variable("SPACEDRIVE_INSTANCE").map(|name| name.to_string_lossy().into_owned());
+        Ok(Self { runtime, records, current, data_root, instance })
     }
 
     /// The runtime files of an instance. Fails when the socket's path would not fit the platform's limit.

@@ -10,6 +10,7 @@ mod error;
 mod event;
 pub mod instance;
 mod library;
+pub mod locate;
 mod names;
 mod path;
 pub mod record;
@@ -22,7 +23,7 @@ pub use event::{Event, Progress};
 pub use library::*;
 pub use names::nearest;
 pub use path::WirePath;
-pub use wire::{Envelope, Frame, MAX_REQUEST_BYTES, PROTOCOL};
+pub use wire::{Envelope, Frame, MAX_REQUEST_BYTES, PROTOCOL, override_protocol, protocol};
 
 /// The version of this build, as `CARGO_PKG_VERSION` gives it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

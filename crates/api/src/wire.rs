@@ -12,6 +12,20 @@ use crate::{ApiError, Call, Event};
 /// (`GET /v1/status`, `POST /v1/stop`) work between all versions.
 pub const PROTOCOL: u32 = 1;
 
+/// The protocol that this process speaks: [`PROTOCOL`], but for tests of version skew.
+pub fn protocol() -> u32 {
+    *OVERRIDE.get().unwrap_or(&PROTOCOL)
+}
+
+static OVERRIDE: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+
+/// Makes this process speak another protocol. Only debug builds do; in others it has no effect.
+pub fn override_protocol(protocol: u32) {
+    if cfg!(debug_assertions) {
+        let _ = OVERRIDE.set(protocol);
+    }
+}
+
 /// The largest request body that a daemon reads, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 1 << 20;
 

@@ -1,1 +1,59 @@
-fn main() {}
+//! `spacedrive`: the command line, and the daemon that it starts.
+
+mod args;
+mod cli_state;
+mod connect;
+mod daemon;
+mod demo;
+mod error;
+mod instance;
+mod library;
+mod output;
+mod serve;
+mod session;
+mod start;
+mod status;
+mod stop;
+
+use std::process::ExitCode;
+
+use args::Command;
+use output::Output;
+use session::Session;
+use spacedrive_api::Result;
+
+fn main() -> ExitCode {
+    let cli = match args::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let output = Output::new(&cli.global);
+    let result = Session::new(&cli.global, output.clone()).and_then(|session| run(&session, cli.command));
+    match result {
+        Ok(code) => code,
+        Err(error) => output.error(&error),
+    }
+}
+
+fn run(session: &Session, command: Command) -> Result<ExitCode> {
+    match command {
+        // The daemon brings its own threads.
+        Command::Start(args) if args.foreground => start::foreground(session, &args)?,
+        Command::Serve(args) => serve::run(session, &args)?,
+        other => session::block_on(run_client(session, other))??,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_client(session: &Session, command: Command) -> Result<()> {
+    match command {
+        Command::Start(args) => start::background(session, &args).await,
+        Command::Stop(args) => stop::stop(session, &args).await,
+        Command::Daemon => daemon::daemon(session).await,
+        Command::Status => status::status(session).await,
+        Command::Instance(command) => instance::run(session, command).await,
+        Command::Library(command) => library::run(session, command).await,
+        Command::Demo(args) => demo::demo(session, &args),
+        Command::Serve(_) => Ok(()),
+    }
+}

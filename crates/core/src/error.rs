@@ -129,3 +129,36 @@ impl Error {
         move |source| Self::Database { path, source }
     }
 }
+
+/// What SQLite says.
+pub type DatabaseError = rusqlite::Error;
+
+/// The faults of a database that a person can do something about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseFault {
+    /// The disk is full.
+    DiskFull,
+    /// The file system is read-only.
+    ReadOnly,
+    /// The file is not what it should be.
+    Damaged,
+    /// The disk failed.
+    Io,
+    /// Another program holds it.
+    Busy,
+    /// None of these.
+    Other,
+}
+
+/// Sorts an error of SQLite.
+pub fn database_fault(error: &DatabaseError) -> DatabaseFault {
+    use rusqlite::ErrorCode as Code;
+    match error.sqlite_error_code() {
+        Some(Code::DiskFull) => DatabaseFault::DiskFull,
+        Some(Code::ReadOnly | Code::CannotOpen) => DatabaseFault::ReadOnly,
+        Some(Code::DatabaseCorrupt | Code::NotADatabase) => DatabaseFault::Damaged,
+        Some(Code::SystemIoFailure) => DatabaseFault::Io,
+        Some(Code::DatabaseBusy | Code::DatabaseLocked) => DatabaseFault::Busy,
+        _ => DatabaseFault::Other,
+    }
+}

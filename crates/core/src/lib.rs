@@ -11,6 +11,6 @@ pub mod instance;
 mod libraries;
 pub mod library;
 
-pub use error::{Error, Result};
+pub use error::{DatabaseError, DatabaseFault, Error, Result, database_fault};
 pub use libraries::{Libraries, LibraryEntry};
 pub use library::Library;

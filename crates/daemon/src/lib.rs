@@ -1,1 +1,18 @@
 //! One process that owns an instance: lock, serve, dispatch, shut down.
+//!
+//! [`run`] reads top to bottom as the daemon's life. Whoever holds the two locks (of the data dir and of
+//! the name) is the daemon; files and sockets prove nothing.
+
+mod answer;
+mod boot;
+mod context;
+mod dispatch;
+mod error;
+mod library;
+mod lock;
+mod log;
+mod publish;
+mod serve;
+mod status;
+
+pub use boot::{Options, run};

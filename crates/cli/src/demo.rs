@@ -1,0 +1,121 @@
+//! `demo`: shows what this does, on the real thing in a temporary folder.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use clap::Args;
+use spacedrive_api::{ApiError, ErrorKind, Result};
+use tempfile::TempDir;
+
+use crate::output::Output;
+use crate::session::Session;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {}
+
+/// A stage: a folder of its own with runtime, state, home and data, in which this program is run.
+struct Stage<'a> {
+    folder: TempDir,
+    program: PathBuf,
+    output: &'a Output,
+}
+
+pub(crate) fn demo(session: &Session, _args: &Arguments) -> Result<()> {
+    let stage = Stage::new(&session.output)?;
+    let result = play(&stage);
+    // Whatever happened, nothing is left behind.
+    let stopped = stage.run("stop --all").map(drop);
+    let folder = stage.folder.path().to_owned();
+    let removed = stage.folder.close().map_err(|e| ApiError::io(folder.display(), &e));
+    result.and(stopped).and(removed)?;
+    session.output.line("\nDone: everything was as shown, and nothing is left behind.");
+    Ok(())
+}
+
+fn play(stage: &Stage<'_>) -> Result<()> {
+    stage.say("Two daemons side by side, each with its own socket, data and state");
+    stage.run("start --instance alice")?;
+    stage.run("start --instance bob")?;
+    stage.run("instance list")?.contains("alice")?.contains("bob")?.contains("running")?;
+
+    stage.say("Each has libraries that the other does not have");
+    stage.run("--instance alice library create Photos")?;
+    stage.run("--instance bob library create Music")?;
+    stage.run("--instance alice library list")?.contains("Photos")?.lacks("Music")?;
+    stage.run("--instance bob library list")?.contains("Music")?.lacks("Photos")?;
+
+    stage.say("Stopping one leaves the other alone");
+    stage.run("instance stop alice")?;
+    stage.run("--instance bob daemon")?.contains("running")?;
+    stage.run("instance list")?.contains("stopped")?.contains("running")?;
+    stage.run("instance stop bob")?;
+    stage.nothing_in_runtime_dir()
+}
+
+impl<'a> Stage<'a> {
+    fn new(output: &'a Output) -> Result<Self> {
+        let program = std::env::current_exe().map_err(|e| ApiError::io("this program", &e))?;
+        let folder = TempDir::with_prefix("spacedrive-demo-").map_err(|e| ApiError::io("a temporary folder", &e))?;
+        for name in ["run", "state", "home", "work"] {
+            let dir = folder.path().join(name);
+            std::fs::create_dir(&dir).map_err(|e| ApiError::io(dir.display(), &e))?;
+        }
+        Ok(Self { folder, program, output })
+    }
+
+    fn say(&self, text: &str) {
+        self.output.line(format!("\n# {text}"));
+    }
+
+    /// Runs one command line of this program (words are split at blanks), shows it and what came of it.
+    fn run(&self, line: &str) -> Result<Shown> {
+        self.output.line(format!("$ spacedrive {line}"));
+        let folder = self.folder.path();
+        let run = Command::new(&self.program)
+            .args(line.split_whitespace())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", folder.join("home"))
+            .env("XDG_RUNTIME_DIR", folder.join("run"))
+            .env("XDG_STATE_HOME", folder.join("state"))
+            .current_dir(folder.join("work"))
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|e| ApiError::io("this program", &e))?;
+        let text = String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).trim_end().to_owned();
+        if !text.is_empty() {
+            self.output.line(&text);
+        }
+        if run.status.success() {
+            return Ok(Shown { line: line.to_owned(), text });
+        }
+        Err(ApiError::new(ErrorKind::Failed, format!("`spacedrive {line}` failed ({})", run.status)))
+    }
+
+    fn nothing_in_runtime_dir(&self) -> Result<()> {
+        let dir = self.folder.path().join("run");
+        let left: Vec<_> =
+            std::fs::read_dir(&dir).map_err(|e| ApiError::io(dir.display(), &e))?.flatten().map(|e| e.file_name()).collect();
+        if left.is_empty() { Ok(()) } else { Err(ApiError::failed(format!("left behind in the runtime dir: {left:?}"))) }
+    }
+}
+
+/// What a command printed, to be compared with what the demo claims.
+struct Shown {
+    line: String,
+    text: String,
+}
+
+impl Shown {
+    fn contains(self, word: &str) -> Result<Self> {
+        if self.text.contains(word) { Ok(self) } else { Err(self.unlike(&format!("`{word}` is not in what it printed"))) }
+    }
+
+    fn lacks(self, word: &str) -> Result<Self> {
+        if self.text.contains(word) { Err(self.unlike(&format!("`{word}` is in what it printed"))) } else { Ok(self) }
+    }
+
+    fn unlike(&self, why: &str) -> ApiError {
+        ApiError::failed(format!("`spacedrive {}` was not as shown: {why}", self.line))
+    }
+}

@@ -1,0 +1,83 @@
+//! What the handlers work with: finished parts, each of which guards its own state.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use spacedrive_api::instance::{DataFiles, InstanceName};
+use spacedrive_api::{ApiError, DaemonInfo, Networking, Result, VERSION};
+use spacedrive_core::Libraries;
+use spacedrive_core::config::Config;
+use spacedrive_core::instance::InstanceStore;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::from_core;
+
+/// The parts of a running daemon.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) name: InstanceName,
+    pub(crate) data: DataFiles,
+    pub(crate) socket: PathBuf,
+    pub(crate) config: Mutex<Config>,
+    #[allow(dead_code, reason = "networking stores its devices here")]
+    pub(crate) store: Arc<InstanceStore>,
+    pub(crate) libraries: Arc<Libraries>,
+    /// Cancelled when the daemon begins to stop.
+    pub(crate) stopping: CancellationToken,
+    started: Instant,
+}
+
+impl Context {
+    pub(crate) fn new(
+        name: InstanceName,
+        data: DataFiles,
+        socket: PathBuf,
+        config: Config,
+        store: Arc<InstanceStore>,
+        libraries: Libraries,
+    ) -> Self {
+        Self {
+            name,
+            data,
+            socket,
+            config: Mutex::new(config),
+            store,
+            libraries: Arc::new(libraries),
+            stopping: CancellationToken::new(),
+            started: Instant::now(),
+        }
+    }
+
+    /// What the frozen status call tells.
+    pub(crate) fn info(&self) -> DaemonInfo {
+        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        DaemonInfo {
+            name: self.name.to_string(),
+            id: config.id,
+            pid: std::process::id(),
+            version: VERSION.to_owned(),
+            protocol: spacedrive_api::protocol(),
+            uptime_s: self.started.elapsed().as_secs(),
+            data_dir: self.data.dir.as_path().into(),
+            socket: self.socket.as_path().into(),
+            networking: if config.networking { Networking::Uninitialised } else { Networking::Off },
+            libraries: self.libraries.list().len() as u64,
+        }
+    }
+
+    /// Runs `work`, which reads or writes files, off the threads that serve sockets.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Context) -> spacedrive_core::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let context = self.clone();
+        match tokio::task::spawn_blocking(move || work(&context)).await {
+            Ok(result) => result.map_err(from_core),
+            Err(error) => {
+                tracing::error!(%error, "a handler failed");
+                Err(ApiError::failed("the daemon failed while it worked on this; its log says more"))
+            }
+        }
+    }
+}

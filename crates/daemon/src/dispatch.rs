@@ -1,0 +1,37 @@
+//! From a call to its handler: one exhaustive match.
+
+use std::sync::Arc;
+
+use hyper::body::Bytes;
+use spacedrive_api::{ApiError, Call, Frame, Request, Result};
+
+use crate::answer::{self, Answer};
+use crate::context::Context;
+use crate::{library, status};
+
+/// Runs the handler of `call` and gives the last line of its answer.
+pub(crate) async fn dispatch(context: &Arc<Context>, call: Call, _events: &mut Answer) -> Bytes {
+    match call {
+        Call::Status(r) => reply(&r, status::status(context, &r).await),
+        Call::LibraryCreate(r) => reply(&r, library::create(context, &r).await),
+        Call::LibraryList(r) => reply(&r, library::list(context).await),
+        Call::LibraryOpen(r) => reply(&r, library::open(context, &r).await),
+        Call::LibraryClose(r) => reply(&r, library::close(context, &r).await),
+        Call::LibraryGet(r) => reply(&r, library::get(context, &r).await),
+        Call::LibraryDelete(r) => reply(&r, library::delete(context, &r).await),
+    }
+}
+
+/// The last line, of the type that belongs to the request.
+fn reply<R: Request>(_request: &R, result: Result<R::Reply>) -> Bytes {
+    match result {
+        Ok(reply) => answer::line(&Frame::Reply(reply)),
+        Err(error) => failure(error),
+    }
+}
+
+/// The last line of a call that failed.
+pub(crate) fn failure(error: ApiError) -> Bytes {
+    tracing::debug!(kind = ?error.kind, message = error.message, "call failed");
+    answer::line(&Frame::<()>::Error(error))
+}

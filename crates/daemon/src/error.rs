@@ -1,0 +1,45 @@
+//! The only place that turns the errors of `core` and `net` into the one that crosses the socket.
+
+use spacedrive_api::{ApiError, ErrorKind};
+use spacedrive_core::Error;
+
+/// The kind, text and hint of an error of `core`.
+pub(crate) fn from_core(error: Error) -> ApiError {
+    let message = error.to_string();
+    match error {
+        Error::InvalidLibraryName { .. } => ApiError::invalid(message),
+        Error::LibraryNotFound { nearest, .. } if nearest.is_empty() => {
+            ApiError::not_found(message).hint("spacedrive library list")
+        }
+        Error::LibraryNotFound { nearest, .. } => {
+            ApiError::not_found(message).hint(format!("did you mean `{}`?", nearest.join("` or `")))
+        }
+        Error::LibraryAmbiguous { .. } => ApiError::not_found(message).hint("use the id: spacedrive library list"),
+        Error::LibraryExists { .. } => ApiError::conflict(message),
+        Error::LibraryDamaged { .. } => {
+            ApiError::storage(message).hint("nothing in it was changed; restore it from a backup, or delete it")
+        }
+        Error::NotALibrary { .. } | Error::LibraryMissing { .. } => ApiError::not_found(message),
+        Error::LibraryLocked { .. } => ApiError::conflict(message),
+        Error::LibraryClosed { .. } => ApiError::conflict(message),
+        Error::Newer { .. } => ApiError::version(message).hint("install the newer version of spacedrive"),
+        Error::BadFile { .. } | Error::Migration { .. } => ApiError::storage(message),
+        Error::Database { ref path, ref source } => database(path, source, message),
+        Error::Io { path, source } => ApiError::io(path.display(), &source),
+        _ => ApiError::new(ErrorKind::Failed, message),
+    }
+}
+
+fn database(path: &std::path::Path, source: &spacedrive_core::DatabaseError, message: String) -> ApiError {
+    use spacedrive_core::DatabaseFault as Fault;
+    match spacedrive_core::database_fault(source) {
+        Fault::DiskFull => {
+            ApiError::storage(format!("{}: the disk is full", path.display())).hint("free some space; nothing was changed")
+        }
+        Fault::ReadOnly => ApiError::storage(format!("{}: the file system is read-only", path.display())),
+        Fault::Damaged => ApiError::storage(message).hint("restore it from a backup"),
+        Fault::Io => ApiError::storage(message),
+        Fault::Busy => ApiError::unreachable(format!("{}: another program keeps the database busy", path.display())),
+        Fault::Other => ApiError::failed(message),
+    }
+}

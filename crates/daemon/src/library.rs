@@ -1,0 +1,43 @@
+//! Calls about libraries.
+
+use std::sync::Arc;
+
+use spacedrive_api::{LibraryClose, LibraryCreate, LibraryDelete, LibraryDeleted, LibraryGet, LibraryInfo, LibraryOpen, Result};
+
+use crate::context::Context;
+
+pub(crate) async fn create(context: &Arc<Context>, request: &LibraryCreate) -> Result<LibraryInfo> {
+    let request = request.clone();
+    context.blocking(move |c| c.libraries.create(&request.name, request.path.as_ref().map(AsRef::as_ref))).await
+}
+
+pub(crate) async fn list(context: &Arc<Context>) -> Result<Vec<LibraryInfo>> {
+    context.blocking(|c| Ok(c.libraries.list())).await
+}
+
+pub(crate) async fn open(context: &Arc<Context>, request: &LibraryOpen) -> Result<LibraryInfo> {
+    let path = request.path.clone();
+    context.blocking(move |c| c.libraries.open(path.as_ref())).await
+}
+
+pub(crate) async fn close(context: &Arc<Context>, request: &LibraryClose) -> Result<LibraryInfo> {
+    let query = request.library.clone();
+    context.blocking(move |c| c.libraries.close(&query)).await
+}
+
+pub(crate) async fn get(context: &Arc<Context>, request: &LibraryGet) -> Result<LibraryInfo> {
+    let request = request.clone();
+    context
+        .blocking(move |c| {
+            if request.open {
+                c.libraries.get_open(&request.library)?;
+            }
+            c.libraries.get(&request.library)
+        })
+        .await
+}
+
+pub(crate) async fn delete(context: &Arc<Context>, request: &LibraryDelete) -> Result<LibraryDeleted> {
+    let request = request.clone();
+    context.blocking(move |c| c.libraries.delete(&request.library, request.purge)).await
+}
