@@ -1,0 +1,32 @@
+# The recipes of this project; `just --list` shows them. None is needed to build or to test.
+
+# Everything that CI runs.
+ci:
+    bash .ci/run
+
+# The tests, as the README gives them.
+test:
+    cargo test --workspace
+
+# Formatting, lints and docs; warnings are errors.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+
+# Licences, sources and advisories of all dependencies (`cargo install cargo-deny`).
+deny:
+    cargo deny check
+
+# Show what this does.
+demo:
+    cargo run --release -- demo
+
+# Write the command line reference anew after a change of the arguments.
+reference:
+    UPDATE_REFERENCE=1 cargo test -p spacedrive --test reference
+
+# Measure the figures of an idle daemon and of short commands (release build; needs python3).
+bench-feel:
+    cargo build --release
+    benches/feel.py target/release/spacedrive
