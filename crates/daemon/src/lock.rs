@@ -64,9 +64,11 @@ impl Locks {
             Err(_) => true,
         }
     }
+}
 
-    /// Removes the lock file of the name, if it is still ours. The lock itself goes with the process.
-    pub(crate) fn remove(&self) {
+impl Drop for Locks {
+    /// Removes the lock file of the name, if it is still ours. The locks themselves go with their files.
+    fn drop(&mut self) {
         if is_at(&self.name, &self.path) {
             let _ = fs::remove_file(&self.path);
         }

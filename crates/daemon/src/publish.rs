@@ -99,7 +99,7 @@ impl Published {
         }
     }
 
-    /// Removes what is ours.
+    /// Removes what is ours; the locks go last.
     pub(crate) fn withdraw(self) {
         if identity(&self.files.socket) == Some(self.socket) {
             let _ = fs::remove_file(&self.files.socket);
@@ -108,7 +108,6 @@ impl Published {
         if ours {
             let _ = fs::remove_file(&self.files.pid);
         }
-        self.locks.remove();
     }
 }
 

@@ -142,7 +142,7 @@ async fn stop(State(context): State<Arc<Context>>) -> Response {
 }
 
 async fn call(State(context): State<Arc<Context>>, request: Request) -> Response {
-    let call = match tokio::time::timeout(READ_LIMIT, read_call(request.into_body())).await {
+    let call = match tokio::time::timeout(READ_LIMIT, read_call(&context, request.into_body())).await {
         Ok(Ok(call)) => call,
         Ok(Err(error)) => return answer::error(StatusCode::BAD_REQUEST, error),
         Err(_) => {
@@ -161,7 +161,7 @@ async fn call(State(context): State<Arc<Context>>, request: Request) -> Response
     response
 }
 
-async fn read_call(body: Body) -> Result<Call> {
+async fn read_call(context: &Context, body: Body) -> Result<Call> {
     let bytes = axum::body::to_bytes(body, MAX_REQUEST_BYTES)
         .await
         .map_err(|e| ApiError::invalid(format!("the request cannot be read (at most {MAX_REQUEST_BYTES} bytes): {e}")))?;
@@ -177,7 +177,10 @@ async fn read_call(body: Body) -> Result<Call> {
         return Err(ApiError::version(format!(
             "the daemon (version {VERSION}) speaks protocol {ours}, and this command speaks protocol {theirs}"
         ))
-        .hint("restart that instance with this version: spacedrive stop, then spacedrive start"));
+        .hint(format!(
+            "restart that instance: spacedrive --instance {0} stop && spacedrive --instance {0} start",
+            context.name
+        )));
     }
     serde_json::from_slice::<Envelope>(&bytes).map(|envelope| envelope.call).map_err(invalid)
 }
