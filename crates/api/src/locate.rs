@@ -106,9 +106,8 @@ pub fn is_alive(places: &Places, name: &InstanceName) -> bool {
 /// use here. With its data dir, where that is known.
 pub fn known(places: &Places) -> BTreeMap<InstanceName, Option<PathBuf>> {
     let mut all: BTreeMap<InstanceName, Option<PathBuf>> = BTreeMap::new();
-    for name in in_runtime_dir(places) {
-        all.insert(name, None);
-    }
+    let live = in_runtime_dir(places);
+    all.extend(live.iter().map(|name| (name.clone(), None)));
     for root in places.data_root.iter().cloned().chain([places.local_root()]) {
         for name in below_root(&root) {
             let dir = instance::data_dir(&root, &name);
@@ -122,7 +121,7 @@ pub fn known(places: &Places) -> BTreeMap<InstanceName, Option<PathBuf>> {
             *entry = Some(record.data_dir.0);
         }
     }
-    all.retain(|name, dir| dir.is_some() || in_runtime_dir(places).contains(name));
+    all.retain(|name, dir| dir.is_some() || live.contains(name));
     all
 }
 
