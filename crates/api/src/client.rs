@@ -77,6 +77,11 @@ impl Client {
         self.pid
     }
 
+    /// Whether the daemon has ended the connection, as it does when it ends itself.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// The frozen call that works between all versions: who is there.
     pub async fn info(&mut self) -> Result<DaemonInfo> {
         let waited = timeout(PROBE_TIMEOUT, async {
@@ -95,14 +100,21 @@ impl Client {
     /// The frozen call that stops a daemon of any version. Returns when the daemon's process has ended.
     pub async fn stop(mut self, patience: Duration) -> Result<()> {
         let waited = timeout(patience, async {
-            let mut body = self.send("POST", "/v1/stop", Bytes::new()).await?;
-            // The daemon keeps this answer open until its process ends, so its end is the daemon's end.
-            while let Some(frame) = body.frame().await {
-                if frame.is_err() {
-                    break;
-                }
+            // The daemon keeps this answer open until its process ends, so its end is the daemon's end. One that
+            // was ending already breaks the connection before it answers.
+            let mut body = match self.send("POST", "/v1/stop", Bytes::new()).await {
+                Ok(body) => body,
+                Err(_) if self.is_closed() => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let mut answer = Vec::new();
+            while let Some(Ok(frame)) = body.frame().await {
+                answer.extend(frame.into_data().unwrap_or_default());
             }
-            Ok(())
+            match answer.split(|&b| b == b'\n').next().map(serde_json::from_slice::<Frame<serde_json::Value>>) {
+                Some(Ok(Frame::Error(error))) => Err(error),
+                _ => Ok(()),
+            }
         })
         .await;
         waited.unwrap_or_else(|_| Err(self.unresponsive()))

@@ -16,7 +16,7 @@ pub(crate) const STARTING: Duration = Duration::from_secs(10);
 const NOTHING: Duration = Duration::from_secs(2);
 
 /// How often to look again.
-const AGAIN: Duration = Duration::from_millis(15);
+pub(crate) const AGAIN: Duration = Duration::from_millis(15);
 
 /// One attempt at the sockets where the daemon may answer. The error is that of the first socket, unless a later one is worse.
 pub(crate) async fn attempt(session: &Session) -> Result<Result<Client, (PathBuf, ConnectError)>> {
@@ -69,17 +69,30 @@ pub(crate) async fn connect_now(session: &Session) -> Result<Client> {
     }
 }
 
-/// Waits until the daemon that holds the lock answers.
+/// Waits until the daemon that holds the lock answers. `None` when it ended instead.
 pub(crate) async fn wait_until_it_answers(session: &Session) -> Result<Option<DaemonInfo>> {
     let deadline = Instant::now() + STARTING;
     loop {
-        if let Ok(mut client) = attempt(session).await? {
-            return client.info().await.map(Some);
+        if let Some(info) = ask(session).await? {
+            return Ok(Some(info));
         }
-        if Instant::now() > deadline {
+        if !locate::is_alive(&session.places, &session.name) {
             return Ok(None);
         }
+        if Instant::now() > deadline {
+            return Err(silent(session));
+        }
         sleep(AGAIN).await;
+    }
+}
+
+/// Asks the daemon who it is. `None` when there is none, or when it ended before it could answer.
+async fn ask(session: &Session) -> Result<Option<DaemonInfo>> {
+    let Ok(mut client) = attempt(session).await? else { return Ok(None) };
+    match client.info().await {
+        Ok(info) => Ok(Some(info)),
+        Err(_) if client.is_closed() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

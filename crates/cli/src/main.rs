@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let output = Output::new(&cli.global);
     let result = Session::new(&cli.global, output.clone()).and_then(|session| run(&session, cli.command));
     match result {
-        Ok(code) => code,
+        Ok(code) => output.lost().map_or(code, |error| output.error(&error)),
         Err(error) => output.error(&error),
     }
 }

@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -11,6 +12,9 @@ use spacedrive_api::ApiError;
 
 use crate::args::{Color, Global};
 use crate::error::exit_code;
+
+/// The first result that could not be written.
+static LOST: OnceLock<std::io::Error> = OnceLock::new();
 
 /// Where results and notes go.
 #[derive(Debug, Clone)]
@@ -50,9 +54,17 @@ impl Output {
         }
     }
 
-    /// Prints a line on stdout. A reader that has gone away is no failure.
+    /// Prints a line on stdout. A reader that has gone away is no failure; a full disk is one, see [`Self::lost`].
     pub(crate) fn line(&self, text: impl Display) {
-        let _ = writeln!(anstream::stdout(), "{text}");
+        match writeln!(anstream::stdout(), "{text}") {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => drop(LOST.set(error)),
+            _ => {}
+        }
+    }
+
+    /// Why a result could not be written to stdout, if there was one.
+    pub(crate) fn lost(&self) -> Option<ApiError> {
+        LOST.get().map(|error| ApiError::io("stdout", error))
     }
 
     /// Prints a note for a person on stderr, unless they asked for quiet or for JSON.

@@ -11,8 +11,9 @@ use spacedrive_api::client::ConnectError;
 use spacedrive_api::locate::{self, DataDir, Origin};
 use spacedrive_api::{ApiError, DaemonInfo, ErrorKind, Frame, Result};
 use spacedrive_daemon::Options;
+use tokio::time::{Instant, sleep};
 
-use crate::connect::{attempt, other_data_dir, same_dir, wait_until_it_answers};
+use crate::connect::{AGAIN, STARTING, attempt, other_data_dir, same_dir, wait_until_it_answers};
 use crate::output::printable;
 use crate::session::{Session, block_on};
 
@@ -64,26 +65,41 @@ struct Started<'a> {
     already_running: bool,
 }
 
+/// How often `start` tries again when a daemon that was in its way has ended meanwhile.
+const ATTEMPTS: usize = 4;
+
 /// Starts the daemon in the background; returns once it answers, or with the reason why it could not start.
 pub(crate) async fn background(session: &Session, args: &Arguments) -> Result<()> {
-    let (data_dir, running) = look(session).await?;
-    if let Some(info) = running {
-        return already(session, &info);
-    }
-    let child = spawn(session, args, &data_dir)?;
-    match readiness(child) {
-        Ok(info) => {
-            session.output.result(&Started { daemon: &info, already_running: false }, || started_text(session, &info, &data_dir));
-            Ok(())
+    let mut attempts = 1..=ATTEMPTS;
+    loop {
+        let (data_dir, running) = look(session).await?;
+        if let Some(info) = running {
+            return already(session, &info);
         }
-        // Another start was faster: this one is done when that one answers.
-        Err(error) if error.kind == ErrorKind::Conflict && locate::is_alive(&session.places, &session.name) => {
-            match wait_until_it_answers(session).await? {
-                Some(info) if same_dir(&info.data_dir.0, &data_dir.path) => already(session, &info),
-                _ => Err(error),
+        match readiness(spawn(session, args, &data_dir)?) {
+            Ok(info) => {
+                let text = || started_text(session, &info, &data_dir);
+                session.output.result(&Started { daemon: &info, already_running: false }, text);
+                return Ok(());
             }
+            Err(error) => match rival(session, &data_dir, error, attempts.next().is_some()).await? {
+                Some(info) => return already(session, &info),
+                None => continue,
+            },
         }
-        Err(error) => Err(error),
+    }
+}
+
+/// After a start that failed: when another one was faster, this one is done as soon as that one answers. `None` when
+/// what was in the way has ended, so that starting again may help.
+async fn rival(session: &Session, data_dir: &DataDir, error: ApiError, again: bool) -> Result<Option<DaemonInfo>> {
+    if error.kind != ErrorKind::Conflict {
+        return Err(error);
+    }
+    match wait_until_it_answers(session).await? {
+        Some(info) if same_dir(&info.data_dir.0, &data_dir.path) => Ok(Some(info)),
+        None if again => Ok(None),
+        _ => Err(error),
     }
 }
 
@@ -98,22 +114,23 @@ pub(crate) fn foreground(session: &Session, args: &Arguments) -> Result<()> {
         }
         return Err(ApiError::io("this program", &again.exec()));
     }
-    let (data_dir, running) = block_on(look(session))??;
-    if let Some(info) = running {
-        return already(session, &info);
-    }
-    let options = options(session, data_dir.path.clone(), args.enable_networking, true);
-    let run = spacedrive_daemon::run(options, |info| {
-        session.output.result(&Started { daemon: info, already_running: false }, || started_text(session, info, &data_dir));
-    });
-    match run {
-        Err(error) if error.kind == ErrorKind::Conflict && locate::is_alive(&session.places, &session.name) => {
-            match block_on(wait_until_it_answers(session))?? {
-                Some(info) if same_dir(&info.data_dir.0, &data_dir.path) => already(session, &info),
-                _ => Err(error),
-            }
+    let mut attempts = 1..=ATTEMPTS;
+    loop {
+        let (data_dir, running) = block_on(look(session))??;
+        if let Some(info) = running {
+            return already(session, &info);
         }
-        other => other,
+        let options = options(session, data_dir.path.clone(), args.enable_networking, true);
+        let run = spacedrive_daemon::run(options, |info| {
+            session.output.result(&Started { daemon: info, already_running: false }, || started_text(session, info, &data_dir));
+        });
+        match run {
+            Ok(()) => return Ok(()),
+            Err(error) => match block_on(rival(session, &data_dir, error, attempts.next().is_some()))?? {
+                Some(info) => return already(session, &info),
+                None => continue,
+            },
+        }
     }
 }
 
@@ -139,8 +156,20 @@ pub(crate) fn options(session: &Session, data_dir: std::path::PathBuf, enable_ne
 async fn look(session: &Session) -> Result<(DataDir, Option<DaemonInfo>)> {
     session.places.runtime_files(&session.name)?;
     let chosen = locate::data_dir_for_start(&session.places, &session.name, session.data_dir.as_deref());
-    let mut client = match attempt(session).await? {
-        Ok(client) => client,
+    let deadline = Instant::now() + STARTING;
+    let answer = loop {
+        let answer = match attempt(session).await? {
+            Ok(mut client) => Ok((client.info().await, client)),
+            Err(failure) => Err(failure),
+        };
+        // A daemon that is ending breaks the connection: what comes after it is what counts.
+        if !matches!(&answer, Ok((Err(_), client)) if client.is_closed()) || Instant::now() > deadline {
+            break answer;
+        }
+        sleep(AGAIN).await;
+    };
+    let (info, client) = match answer {
+        Ok(answer) => answer,
         Err((_, ConnectError::Other(error))) if error.kind() == std::io::ErrorKind::WouldBlock => {
             return Err(unresponsive(session, None));
         }
@@ -151,7 +180,7 @@ async fn look(session: &Session) -> Result<(DataDir, Option<DaemonInfo>)> {
             return Ok((chosen, None));
         }
     };
-    let info = match client.info().await {
+    let info = match info {
         Ok(info) => info,
         Err(error) if error.kind == ErrorKind::Unreachable => return Err(unresponsive(session, client.pid())),
         Err(error) => return Err(error),

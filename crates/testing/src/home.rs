@@ -13,6 +13,8 @@ use tempfile::TempDir;
 pub struct Home {
     folder: TempDir,
     program: PathBuf,
+    /// The user that the commands run as, when that is not the one of the test.
+    user: Option<u32>,
 }
 
 impl Home {
@@ -25,7 +27,25 @@ impl Home {
         // Made by root for a test that becomes another user, it must be passable; its content stays private.
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(folder.path().join("run"), fs::Permissions::from_mode(0o700)).unwrap();
-        Self { folder, program: program.into() }
+        Self { folder, program: program.into(), user: None }
+    }
+
+    /// A home of another user, which needs root.
+    pub fn of_user(program: impl Into<PathBuf>, user: u32) -> Self {
+        let mut home = Self::new(program);
+        for entry in walkdir::WalkDir::new(home.path()) {
+            std::os::unix::fs::chown(entry.unwrap().path(), Some(user), Some(user)).unwrap();
+        }
+        home.user = Some(user);
+        home
+    }
+
+    /// Lets other users pass through the home, though not into what is private in it.
+    pub fn let_others_pass(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        for folder in [self.path().to_owned(), self.run_dir(), self.cwd()] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o711)).unwrap();
+        }
     }
 
     /// The binary.
@@ -80,6 +100,10 @@ impl Home {
             .env("TERM", "dumb")
             .current_dir(self.cwd())
             .stdin(Stdio::null());
+        if let Some(user) = self.user {
+            use std::os::unix::process::CommandExt;
+            command.uid(user).gid(user);
+        }
         command
     }
 

@@ -4,15 +4,19 @@
 
 mod home;
 mod lab;
+mod mount;
 mod oracle;
+mod process;
 mod raw;
 mod root;
 
 pub use home::{Home, Outcome};
 pub use lab::Lab;
+pub use mount::Mount;
 pub use oracle::{Oracle, tree_hash};
+pub use process::{Guarded, Signal, is_running, open_files, resident_bytes, signal};
 pub use raw::RawClient;
-pub use root::root_or_skip;
+pub use root::{OTHER_USER, root_or_skip};
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,8 @@
 //! Tests that need root: another user, a mount, a namespace.
 
+/// The uid of nobody in particular, for what another user does or owns.
+pub const OTHER_USER: u32 = 12345;
+
 /// Whether this test may go on. Without root it prints that the test is skipped; under `SD_REQUIRE_ROOT=1`, which
 /// the CI script sets, it fails instead.
 #[track_caller]
