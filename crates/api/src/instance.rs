@@ -162,6 +162,7 @@ impl Places {
             socket: self.runtime.join(name.file("sock")),
             pid: self.runtime.join(name.file("pid")),
             lock: self.runtime.join(name.file("lock")),
+            case: self.runtime.join(name.file("case").to_ascii_lowercase()),
         };
         let length = files.socket.as_os_str().as_bytes().len();
         if length > MAX_SOCKET_PATH {
@@ -194,6 +195,8 @@ pub struct RuntimeFiles {
     pub pid: PathBuf,
     /// Guards the name: held as long as the daemon lives.
     pub lock: PathBuf,
+    /// The same file for all names that differ in case only: held while one of them starts.
+    pub case: PathBuf,
 }
 
 /// The data dir of an instance below a data root: the root itself, or `instance-NAME` in it.

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::context::Context;
 use crate::error::from_core;
-use crate::lock::Locks;
+use crate::lock::{Locks, Starting};
 use crate::publish::Published;
 use crate::{log, serve};
 
@@ -70,6 +70,7 @@ async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
     let Options { name, data_dir, places, .. } = &options;
     let data = DataFiles::new(data_dir);
     locate::check_runtime_dir(places)?;
+    let starting = Starting::acquire(places, name).await?;
     locate::check_case(places, name, data_dir)?;
     files::make_dir(data_dir).map_err(from_core)?;
     let locks = Locks::acquire(places, name, &data).await?;
@@ -81,6 +82,7 @@ async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
     let libraries = Libraries::discover(&data.libraries, &data.trash, store.clone()).map_err(from_core)?;
     let (published, listener) = Published::publish(places, name, locks)?;
     remember(places, name, &data, published.socket());
+    drop(starting);
 
     let context = Arc::new(Context::new(name.clone(), data, published.socket().to_owned(), config, store, libraries));
     let (listeners, incoming) = tokio::sync::mpsc::channel(1);

@@ -75,6 +75,31 @@ impl Drop for Locks {
     }
 }
 
+/// Held while an instance starts, so that of two names that differ in case only just one gets through.
+#[derive(Debug)]
+pub(crate) struct Starting {
+    file: File,
+    path: PathBuf,
+}
+
+impl Starting {
+    pub(crate) async fn acquire(places: &Places, name: &InstanceName) -> Result<Self> {
+        let path = places.runtime_files(name)?.case;
+        match patient(&path).await? {
+            Some(file) => Ok(Self { file, path }),
+            None => Err(ApiError::conflict(format!("instance `{name}`, or one whose name differs only in case, is just starting"))),
+        }
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if is_at(&self.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
 /// Tries for a while. The file that was locked must still be the one at the path: the former holder
 /// removes it when it ends.
 async fn patient(path: &Path) -> Result<Option<File>> {
