@@ -55,9 +55,12 @@ impl ConnectError {
 }
 
 impl Client {
-    /// Connects to `socket`. Sends nothing before the other end's user is known to be this one.
+    /// Connects to `socket`. Follows no link, and sends nothing before the other end's user is known to be this one.
     pub async fn connect(socket: &Path) -> Result<Self, ConnectError> {
         let me = rustix::process::geteuid().as_raw();
+        if std::fs::symlink_metadata(socket).is_ok_and(|meta| meta.is_symlink()) {
+            return Err(ConnectError::Foreign("it is a symbolic link".to_owned()));
+        }
         let stream = match UnixStream::connect(socket).await {
             Ok(stream) => stream,
             Err(error) => return Err(sort_connect_error(socket, error)),

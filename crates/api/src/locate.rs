@@ -89,10 +89,16 @@ pub fn sockets(places: &Places, name: &InstanceName) -> Result<Vec<PathBuf>> {
     Ok(sockets)
 }
 
-/// Whether a process holds the lock file `path`. Never makes the file, never waits. The probe itself holds
-/// the lock for a moment, for which a starting daemon has patience.
+/// Whether a process holds the lock file `path`, which must be a file of this user. Never makes the file, never
+/// waits. The probe itself holds the lock for a moment, for which a starting daemon has patience.
 pub fn is_locked(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
+    let Ok(file) = File::options().read(true).custom_flags(flags).open(path) else { return false };
+    let me = rustix::process::geteuid().as_raw();
+    if !file.metadata().is_ok_and(|meta| meta.is_file() && meta.uid() == me) {
+        return false;
+    }
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 

@@ -87,7 +87,9 @@ impl Starting {
         let path = places.runtime_files(name)?.case;
         match patient(&path).await? {
             Some(file) => Ok(Self { file, path }),
-            None => Err(ApiError::conflict(format!("instance `{name}`, or one whose name differs only in case, is just starting"))),
+            None => {
+                Err(ApiError::conflict(format!("instance `{name}`, or one whose name differs only in case, is just starting")))
+            }
         }
     }
 }
@@ -105,6 +107,7 @@ impl Drop for Starting {
 async fn patient(path: &Path) -> Result<Option<File>> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
+        check_ours(path)?;
         if let Some(lock) = files::try_lock(path).map_err(from_core)? {
             if is_at(&lock, path) {
                 return Ok(Some(lock));
@@ -114,6 +117,20 @@ async fn patient(path: &Path) -> Result<Option<File>> {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// In `/tmp` somebody else may have put something in the lock's place.
+fn check_ours(path: &Path) -> Result<()> {
+    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
+    let why = if !meta.is_file() {
+        "it is not a file".to_owned()
+    } else if meta.uid() != rustix::process::geteuid().as_raw() {
+        format!("it belongs to the user with uid {}", meta.uid())
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::refused(format!("lock {} is not ours: {why}", path.display()))
+        .hint("nothing was removed; look at it, or set XDG_RUNTIME_DIR to a folder of your own"))
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
