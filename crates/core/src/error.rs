@@ -10,7 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A name that no library may have.
-    #[error("invalid library name `{}`: {why}", name.escape_debug())]
+    #[error("invalid library name `{}`: {why}", shown(name))]
     InvalidLibraryName {
         /// The name.
         name: String,
@@ -18,7 +18,7 @@ pub enum Error {
         why: &'static str,
     },
     /// No library goes by this name, id or prefix.
-    #[error("no library `{}`", query.escape_debug())]
+    #[error("no library `{}`", shown(query))]
     LibraryNotFound {
         /// What was asked for.
         query: String,
@@ -26,7 +26,7 @@ pub enum Error {
         nearest: Vec<String>,
     },
     /// More than one library goes by this name or prefix.
-    #[error("`{}` is ambiguous: it names {}", query.escape_debug(), candidates.join(", "))]
+    #[error("`{}` is ambiguous: it names {}", shown(query), candidates.join(", "))]
     LibraryAmbiguous {
         /// What was asked for.
         query: String,
@@ -48,6 +48,12 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         why: String,
+    },
+    /// A path that depends on the folder that a process happens to be in.
+    #[error("path `{}` is not absolute", path.display())]
+    RelativePath {
+        /// The path.
+        path: PathBuf,
     },
     /// The library's folder is not a library.
     #[error("{} is not a library: it has no library.json", path.display())]
@@ -128,6 +134,13 @@ impl Error {
         let path = path.to_owned();
         move |source| Self::Database { path, source }
     }
+}
+
+/// What somebody typed, escaped and of a length that fits a line.
+fn shown(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let cut = text.char_indices().nth(LONGEST).map_or(text, |(end, _)| &text[..end]);
+    format!("{}{}", cut.escape_debug(), if cut.len() < text.len() { "…" } else { "" })
 }
 
 /// What SQLite says.

@@ -20,7 +20,9 @@ pub struct Libraries {
     /// Where deleted libraries go.
     trash: PathBuf,
     store: Arc<InstanceStore>,
-    /// By folder. One lock for all: opening and closing are rare and short.
+    /// Held for the whole of a change, disk and all: one change at a time. Taken before `known`.
+    changing: Mutex<()>,
+    /// By folder. Held for moments only, so that nobody who asks waits for a disk.
     known: Mutex<BTreeMap<PathBuf, LibraryEntry>>,
 }
 
@@ -56,14 +58,20 @@ impl Libraries {
                 (path, entry)
             })
             .collect();
-        Ok(Self { dir: dir.to_owned(), trash: trash.to_owned(), store, known: Mutex::new(known) })
+        Ok(Self { dir: dir.to_owned(), trash: trash.to_owned(), store, changing: Mutex::default(), known: Mutex::new(known) })
     }
 
     /// All of them, by name.
     pub fn list(&self) -> Vec<LibraryInfo> {
-        let mut all: Vec<LibraryInfo> = self.lock().values().map(LibraryEntry::info).collect();
+        let entries: Vec<LibraryEntry> = self.lock().values().cloned().collect();
+        let mut all: Vec<LibraryInfo> = entries.iter().map(LibraryEntry::info).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
         all
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lock().len()
     }
 
     /// The open libraries.
@@ -74,8 +82,9 @@ impl Libraries {
     /// Makes a library, in the instance's own folder or in `parent`.
     pub fn create(&self, name: &str, parent: Option<&Path>) -> Result<LibraryInfo> {
         crate::library::check_name(name)?;
-        let mut known = self.lock();
-        if let Some((path, _)) = known.iter().find(|(_, entry)| entry.info.name == name) {
+        parent.map_or(Ok(()), check_absolute)?;
+        let _change = self.change();
+        if let Some((path, _)) = self.lock().iter().find(|(_, entry)| entry.info.name == name) {
             return Err(Error::LibraryExists { name: name.to_owned(), path: path.clone() });
         }
         let library = Library::create(parent.unwrap_or(&self.dir), name)?;
@@ -85,26 +94,29 @@ impl Libraries {
         failpoint::hit("library.create.done").map_err(Error::io(library.dir()))?;
         let entry = LibraryEntry::of(Arc::new(library));
         let info = entry.info();
-        known.insert(info.path.0.clone(), entry);
+        self.lock().insert(info.path.0.clone(), entry);
         Ok(info)
     }
 
     /// Opens the library in the folder `path`; one that is open already stays so.
     pub fn open(&self, path: &Path) -> Result<LibraryInfo> {
+        check_absolute(path)?;
         let path = fs::canonicalize(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::LibraryMissing { path: path.to_owned() },
             _ => Error::io(path)(error),
         })?;
-        self.open_known(&mut self.lock(), &path)
+        let _change = self.change();
+        self.open_known(&path)
     }
 
-    fn open_known(&self, known: &mut BTreeMap<PathBuf, LibraryEntry>, path: &Path) -> Result<LibraryInfo> {
-        if let Some(entry) = known.get(path).filter(|entry| entry.open.is_some()) {
+    /// Opens it, unless it is open. The caller holds `changing`.
+    fn open_known(&self, path: &Path) -> Result<LibraryInfo> {
+        if let Some(entry) = self.lock().get(path).filter(|entry| entry.open.is_some()) {
             return Ok(entry.info());
         }
         let library = Library::open(path)?;
         if let Some((other, _)) =
-            known.iter().find(|(other, entry)| entry.info.id == library.id() && *other != path && entry.open.is_some())
+            self.lock().iter().find(|(other, entry)| entry.info.id == library.id() && *other != path && entry.open.is_some())
         {
             return Err(Error::LibraryExists { name: library.name().to_owned(), path: other.clone() });
         }
@@ -115,7 +127,7 @@ impl Libraries {
         }
         let entry = LibraryEntry::of(Arc::new(library));
         let info = entry.info();
-        known.insert(path.to_owned(), entry);
+        self.lock().insert(path.to_owned(), entry);
         Ok(info)
     }
 
@@ -128,43 +140,52 @@ impl Libraries {
 
     /// One open library to work with; opens it when a person had closed it.
     pub fn get_open(&self, query: &str) -> Result<Arc<Library>> {
-        let mut known = self.lock();
-        let path = find(&known, query)?;
-        self.open_known(&mut known, &path)?;
-        known[&path].open.clone().ok_or_else(|| Error::LibraryClosed { name: query.to_owned() })
+        let path = find(&self.lock(), query)?;
+        if let Some(library) = self.lock().get(&path).and_then(|entry| entry.open.clone()) {
+            return Ok(library);
+        }
+        let _change = self.change();
+        self.open_known(&path)?;
+        let library = self.lock().get(&path).and_then(|entry| entry.open.clone());
+        library.ok_or_else(|| Error::LibraryClosed { name: query.to_owned() })
     }
 
     /// Closes a library; it stays known, and closed after a restart.
     pub fn close(&self, query: &str) -> Result<LibraryInfo> {
-        let mut known = self.lock();
-        let path = find(&known, query)?;
+        let _change = self.change();
+        let path = find(&self.lock(), query)?;
         self.store.remember_library(&path, true)?;
-        if let Some(library) = known.get_mut(&path).and_then(|entry| entry.open.take()) {
-            library.checkpoint()?;
+        let open = self.lock().get_mut(&path).and_then(|entry| entry.open.take());
+        // What is left in the WAL is taken in when it is opened again.
+        if let Some(Err(error)) = open.map(|library| library.checkpoint()) {
+            tracing::warn!(%error, path = %path.display(), "library is closed without a checkpoint");
         }
         let entry = LibraryEntry::closed(&path);
         let info = entry.info();
-        known.insert(path, entry);
+        self.lock().insert(path, entry);
         Ok(info)
     }
 
     /// Removes a library, to the trash or for good. The files that it indexes are not touched.
     pub fn delete(&self, query: &str, purge: bool) -> Result<LibraryDeleted> {
-        let mut known = self.lock();
-        let path = find(&known, query)?;
-        let entry = known[&path].clone();
-        if let Some(library) = known.get_mut(&path).and_then(|entry| entry.open.take()) {
-            library.checkpoint()?;
+        let _change = self.change();
+        let path = find(&self.lock(), query)?;
+        let entry = self.lock()[&path].clone();
+        let open = self.lock().get_mut(&path).and_then(|entry| entry.open.take());
+        // What is left in the WAL is taken in when it is opened again.
+        if let Some(Err(error)) = open.map(|library| library.checkpoint()) {
+            tracing::warn!(%error, path = %path.display(), "library is closed without a checkpoint");
         }
         let removed = self.remove_folder(&path, purge);
         match removed {
             Ok(trash) => {
-                known.remove(&path);
+                self.lock().remove(&path);
                 self.store.forget_library(&path)?;
                 Ok(LibraryDeleted { library: entry.info(), trash: trash.map(WirePath) })
             }
             Err(error) => {
-                known.insert(path.clone(), LibraryEntry::opened(&path));
+                let entry = LibraryEntry::opened(&path);
+                self.lock().insert(path.clone(), entry);
                 Err(error)
             }
         }
@@ -198,11 +219,11 @@ impl Libraries {
 
     /// Closes everything for a shutdown; what was open is opened again at the next start.
     pub fn shut_down(&self) -> Result<()> {
+        let _change = self.change();
+        let open: Vec<Arc<Library>> = self.lock().values_mut().filter_map(|entry| entry.open.take()).collect();
         let mut first = Ok(());
-        for entry in self.lock().values_mut() {
-            if let Some(library) = entry.open.take() {
-                first = first.and(library.checkpoint());
-            }
+        for library in open {
+            first = first.and(library.checkpoint());
         }
         first.and(self.store.checkpoint())
     }
@@ -217,8 +238,14 @@ impl Libraries {
             };
             tracing::error!(library = library.name(), problem, "library is damaged");
             let error = Error::LibraryDamaged { path: library.dir().to_owned(), why: format!("library.db: {problem}") };
-            self.lock().insert(library.dir().to_owned(), LibraryEntry::failed(library.dir(), &error));
+            let _change = self.change();
+            let entry = LibraryEntry::failed(library.dir(), &error);
+            self.lock().insert(library.dir().to_owned(), entry);
         }
+    }
+
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, LibraryEntry>> {
@@ -291,6 +318,10 @@ impl LibraryEntry {
         let bytes = self.open.as_ref().map_or(0, |library| library.bytes());
         LibraryInfo { bytes, ..self.info.clone() }
     }
+}
+
+fn check_absolute(path: &Path) -> Result<()> {
+    if path.is_absolute() { Ok(()) } else { Err(Error::RelativePath { path: path.to_owned() }) }
 }
 
 /// A stable id for a library whose manifest cannot be read, so that it can be named at all.

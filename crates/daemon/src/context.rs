@@ -62,7 +62,7 @@ impl Context {
             data_dir: self.data.dir.as_path().into(),
             socket: self.socket.as_path().into(),
             networking: if config.networking { Networking::Uninitialised } else { Networking::Off },
-            libraries: self.libraries.list().len() as u64,
+            libraries: self.libraries.count() as u64,
         }
     }
 

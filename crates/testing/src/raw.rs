@@ -30,6 +30,29 @@ impl RawClient {
         self.send(head.as_bytes()) && self.send(body)
     }
 
+    /// Sends `bytes` again and again, until the daemon takes no more.
+    pub fn send_while_taken(&mut self, bytes: &[u8]) {
+        self.stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        while self.stream.write_all(bytes).is_ok() {}
+    }
+
+    /// Waits until an answer begins: the daemon has taken the call.
+    pub fn wait_for_answer(&mut self) {
+        self.stream.read_exact(&mut [0]).unwrap();
+    }
+
+    /// Waits until the daemon ends the connection, without reading what it sent before.
+    #[track_caller]
+    pub fn wait_for_end(self, limit: Duration) {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let second = rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 };
+        crate::wait_until(limit, "the daemon ends the connection", || {
+            let mut asked = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+            poll(&mut asked, Some(&second)).is_ok()
+                && asked[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
+        });
+    }
+
     /// Reads until the daemon closes the connection: head and body as text.
     pub fn rest(mut self) -> String {
         let mut bytes = Vec::new();
