@@ -93,6 +93,11 @@ impl Database {
         Ok(Self { path: path.to_owned(), writer: Mutex::new(connection), readers: Mutex::new(Vec::new()) })
     }
 
+    /// The database file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Runs `work` in one transaction of the one writer; commits if it succeeds.
     pub(crate) fn write<T>(
         &self,

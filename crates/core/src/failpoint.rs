@@ -12,6 +12,16 @@ pub const ALL: &[&str] = &[
     "library.create.done",
     "library.delete.rename",
     "config.write",
+    "device.pending.before",
+    "device.pending.after",
+    "device.paired.before",
+    "device.paired.after",
+    "device.confirm.before",
+    "device.confirm.after",
+    "device.revoke.before",
+    "device.revoke.after",
+    "identity.write.before",
+    "identity.write.after",
 ];
 
 #[cfg(any(debug_assertions, feature = "failpoints"))]

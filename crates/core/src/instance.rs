@@ -8,7 +8,7 @@ use crate::{Error, Result, files};
 /// The instance's own database. What is written here was done by a person, so every commit is durable.
 #[derive(Debug)]
 pub struct InstanceStore {
-    db: Database,
+    pub(crate) db: Database,
 }
 
 impl InstanceStore {

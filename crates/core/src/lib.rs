@@ -4,6 +4,7 @@
 
 pub mod config;
 mod db;
+pub mod devices;
 mod error;
 pub mod failpoint;
 pub mod files;
