@@ -1,1 +1,17 @@
-//! Talking to other devices: identity, pairing, transfer.
+//! Talking to other devices: identity, pairing, presence.
+//!
+//! [`Network`] is what the daemon holds. Nothing in here prints or reads the environment; each peer protocol
+//! is one ALPN, and a device that is not paired gets no stream on any of them but pairing.
+
+pub mod code;
+mod error;
+pub mod identity;
+pub mod pairing;
+
+pub use error::{Error, Result};
+
+/// Fills `bytes` with random ones from the operating system.
+pub(crate) fn random(bytes: &mut [u8]) -> Result<()> {
+    use rand::TryRng;
+    rand::rngs::SysRng.try_fill_bytes(bytes).map_err(|_| Error::System { what: "the random generator of the system" })
+}
