@@ -3,12 +3,24 @@
 //! [`Network`] is what the daemon holds. Nothing in here prints or reads the environment; each peer protocol
 //! is one ALPN, and a device that is not paired gets no stream on any of them but pairing.
 
+mod clock;
 pub mod code;
+mod discovery;
+mod endpoint;
 mod error;
+mod event;
+mod guests;
 pub mod identity;
+mod network;
 pub mod pairing;
+mod peers;
+mod presence;
 
 pub use error::{Error, Result};
+pub use event::Event;
+pub use iroh::EndpointId;
+pub use network::{Generated, Initialised, Joined, Network, NetworkStatus, Settings};
+pub use peers::DeviceStatus;
 
 /// Fills `bytes` with random ones from the operating system.
 pub(crate) fn random(bytes: &mut [u8]) -> Result<()> {

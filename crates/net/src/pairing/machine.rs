@@ -274,6 +274,8 @@ impl Joiner {
             (S::Ended, _) => Vec::new(),
             (S::AwaitM2(_), Input::Message(Message::M2(m2))) if m2.version != VERSION => end(End::Version(m2.version)),
             (S::AwaitM2(m1), Input::Message(Message::M2(m2))) => self.answer(&m1, &m2),
+            // Before M3 all failures look alike from outside: wrong, expired, or gone.
+            (S::AwaitM2(_), Input::Gone | Input::Message(Message::Fail(Failure::Generic))) => end(End::Unproven),
             (S::AwaitM2(_) | S::AwaitM4(..), Input::Message(Message::Fail(failure))) => end(match failure {
                 Failure::Generic => End::NotCompleted,
                 Failure::AlreadyUsed(by) => End::AlreadyUsed(by),
@@ -305,7 +307,7 @@ impl Joiner {
             }
             // The initiator stored this side before M4, so the next contact tells whether it is paired.
             (S::AwaitM6(_, info), _) => end(End::Half(info)),
-            (S::AwaitM2(_) | S::AwaitM4(..) | S::Storing(..), Input::Gone) => end(End::NotCompleted),
+            (S::AwaitM4(..) | S::Storing(..), Input::Gone) => end(End::NotCompleted),
             (S::AwaitM2(_) | S::AwaitM4(..), _) => fail(Failure::Generic, End::BadProof),
             (S::Storing(..), _) => fail(Failure::Generic, End::NotCompleted),
         };

@@ -128,7 +128,7 @@ fn a_wrong_code_a_wrong_channel_and_a_wrong_id_prove_nothing() {
         let (i, j) = run(initiator(), joiner, |_, m| m);
         assert_eq!(end(&i), Some(End::Unproven));
         assert!(i.contains(&Action::Throttle));
-        assert_eq!(end(&j), Some(End::NotCompleted));
+        assert_eq!(end(&j), Some(End::Unproven));
         assert!(stores(&i).is_empty() && stores(&j).is_empty());
     }
 }

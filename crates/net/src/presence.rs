@@ -1,0 +1,154 @@
+//! Presence: one connection to each paired device for as long as both run.
+//!
+//! Each side dials the devices on its list that are not connected; the two bytes that are exchanged show
+//! both that the connection passed both gates. A device is connected while such a connection lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use iroh::endpoint::Connection;
+use iroh::{Endpoint, EndpointAddr, EndpointId};
+use tokio::time::timeout;
+
+use crate::discovery::SameHost;
+use crate::endpoint::{self, PRESENCE, close};
+use crate::peers::Peers;
+
+/// The version of this protocol.
+const VERSION: u8 = 1;
+
+/// How long the dialled side may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The pauses between attempts to reach a device that does not answer. Whoever starts dials, so these only matter
+/// when the network was away; a change of this machine's addresses, or news from the other, cuts a pause short.
+const PAUSES: [Duration; 6] = [
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(3),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+];
+
+/// Why there is no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPresence {
+    /// The other device does not have this one on its list.
+    NotPaired,
+    /// It did not answer, or not as it should.
+    Unreachable,
+}
+
+/// Keeps in touch with `id` until it is off the list.
+pub(crate) async fn keep(endpoint: Endpoint, host: SameHost, peers: Arc<Peers>, id: EndpointId) {
+    let mut failures = 0;
+    loop {
+        let Some(wake) = peers.wake(&id) else { return };
+        let mut woken = std::pin::pin!(wake.notified());
+        woken.as_mut().enable();
+        if !peers.is_paired(&id) {
+            return;
+        }
+        if peers.is_connected(&id) {
+            woken.await;
+            failures = 0;
+            continue;
+        }
+        match dial(&endpoint, &host, &peers, id).await {
+            Ok(connection) => {
+                failures = 0;
+                connection.closed().await;
+                peers.down(&connection);
+                // A device that stops closes its connection a moment before its socket: do not dial into that.
+                tokio::time::sleep(PAUSES[0]).await;
+            }
+            Err(NoPresence::NotPaired) => {
+                tracing::info!(peer = %endpoint::short(&id), "the other device revoked the pairing");
+                if let Err(error) = peers.forget(id).await {
+                    tracing::warn!(%error, "cannot forget a device that revoked the pairing");
+                }
+                return;
+            }
+            Err(NoPresence::Unreachable) => {
+                let pause = PAUSES[failures.min(PAUSES.len() - 1)];
+                failures += 1;
+                let _ = timeout(pause, woken).await;
+            }
+        }
+    }
+}
+
+/// Dials `id` once; the connection is up when this returns it.
+pub(crate) async fn dial(
+    endpoint: &Endpoint,
+    host: &SameHost,
+    peers: &Arc<Peers>,
+    id: EndpointId,
+) -> Result<Connection, NoPresence> {
+    // A device on this machine is reached on this machine, whatever happens to the other interfaces.
+    let addresses = host.find(&id).unwrap_or_else(|| peers.addresses(&id));
+    let address = addresses.into_iter().fold(EndpointAddr::new(id), EndpointAddr::with_ip_addr);
+    let attempt = async {
+        let connecting = endpoint.connect_with_opts(address, PRESENCE, endpoint::presence_options()).await.ok()?;
+        let connection = connecting.await.ok()?;
+        let greeted = greet(&connection).await;
+        Some((connection, greeted))
+    };
+    let Some((connection, greeted)) = timeout(PATIENCE, attempt).await.ok().flatten() else {
+        return Err(NoPresence::Unreachable);
+    };
+    if greeted && peers.up(endpoint.id(), &connection) {
+        return Ok(connection);
+    }
+    let refused = connection.close_reason().is_some_and(|reason| endpoint::said_not_paired(&reason));
+    connection.close(close::PROTOCOL, b"no greeting");
+    Err(if refused { NoPresence::NotPaired } else { NoPresence::Unreachable })
+}
+
+/// Says hello and waits for the answer.
+async fn greet(connection: &Connection) -> bool {
+    let Ok((mut send, mut recv)) = connection.open_bi().await else { return settled(connection).await };
+    let mut answer = [0];
+    if send.write_all(&[VERSION]).await.is_err() || recv.read_exact(&mut answer).await.is_err() {
+        return settled(connection).await;
+    }
+    answer[0] == VERSION
+}
+
+/// Waits a moment for the reason why the connection failed, so that it can be told.
+async fn settled(connection: &Connection) -> bool {
+    let _ = timeout(Duration::from_millis(500), connection.closed()).await;
+    false
+}
+
+/// Answers a device that passed the gate, and stays until the connection ends.
+pub(crate) async fn serve(endpoint: Endpoint, peers: Arc<Peers>, connection: Connection) {
+    let greeted = timeout(PATIENCE, async {
+        let (send, mut recv) = connection.accept_bi().await.ok()?;
+        let mut hello = [0];
+        recv.read_exact(&mut hello).await.ok()?;
+        (hello[0] == VERSION).then_some(send)
+    });
+    let Some(mut send) = greeted.await.ok().flatten() else {
+        connection.close(close::PROTOCOL, b"no greeting");
+        return;
+    };
+    // The first contact of a device that was stored as pending shows that it stored this one.
+    match peers.confirm(connection.remote_id()).await {
+        Ok(true) => {}
+        Ok(false) => return connection.close(close::NOT_PAIRED, b"not paired"),
+        Err(error) => {
+            tracing::warn!(%error, "cannot store that a pairing is complete");
+            return connection.close(close::STOPPING, b"storage");
+        }
+    }
+    if !peers.up(endpoint.id(), &connection) {
+        return connection.close(close::NOT_PAIRED, b"not paired");
+    }
+    let answered = send.write_all(&[VERSION]).await.is_ok() && send.finish().is_ok();
+    if answered {
+        connection.closed().await;
+    }
+    peers.down(&connection);
+}
