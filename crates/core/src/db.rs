@@ -136,7 +136,7 @@ impl Database {
 
     /// SQLite's own check of the whole file: the first problem, or `None`.
     pub(crate) fn quick_check(&self) -> Result<Option<String>> {
-        let answer: String = self.read(|c| c.pragma_query_value(None, "quick_check(1)", |row| row.get(0)))?;
+        let answer: String = self.read(|c| c.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))?;
         Ok((answer != "ok").then_some(answer))
     }
 

@@ -195,3 +195,26 @@ impl Library {
         self.db.checkpoint()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_check_tells_a_sound_database_from_a_damaged_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let library = Library::create(dir.path(), "One").unwrap();
+        assert_eq!(library.quick_check().unwrap(), None);
+        library.checkpoint().unwrap();
+        let path = library.dir().join("library.db");
+        drop(library);
+        // Everything but the header of the last page.
+        let mut bytes = fs::read(&path).unwrap();
+        let end = bytes.len();
+        bytes[end - 4000..].fill(0xa5);
+        fs::write(&path, bytes).unwrap();
+        let found = Library::open(&dir.path().join("One.sdlibrary")).and_then(|library| library.quick_check());
+        assert!(!matches!(found, Ok(None)), "{found:?}");
+    }
+}
