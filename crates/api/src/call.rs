@@ -39,4 +39,30 @@ calls! {
     LibraryGet => LibraryInfo,
     /// Removes a library.
     LibraryDelete => LibraryDeleted,
+    /// How networking stands.
+    NetworkStatus => NetworkInfo,
+    /// Makes the identity, or unlocks it.
+    NetworkInit => NetworkInitialised,
+    /// Switches networking on.
+    NetworkStart => NetworkInfo,
+    /// Switches networking off.
+    NetworkStop => NetworkInfo,
+    /// Changes the password of the identity.
+    NetworkPasswd => NetworkInfo,
+    /// Destroys the identity and all pairings.
+    NetworkReset => NetworkWasReset,
+    /// Lists the paired devices.
+    DeviceList => Vec<DeviceInfo>,
+    /// Revokes a paired device.
+    DeviceRevoke => DeviceInfo,
+    /// Makes a pairing code.
+    PairGenerate => PairGenerated,
+    /// Joins with a pairing code.
+    PairJoin => PairJoined,
+    /// Lists the pairing sessions.
+    PairList => Vec<PairingInfo>,
+    /// Accepts or rejects a joiner.
+    PairDecide => PairingInfo,
+    /// Watches a pairing session to its end.
+    PairWatch => PairingInfo,
 }

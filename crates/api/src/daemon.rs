@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{LibraryInfo, WirePath};
+use crate::{DeviceInfo, LibraryInfo, WirePath};
 
 /// Networking of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -100,4 +100,7 @@ pub struct StatusInfo {
     pub daemon: DaemonInfo,
     /// Its libraries.
     pub libraries: Vec<LibraryInfo>,
+    /// The devices that it is paired with.
+    #[serde(default)]
+    pub devices: Vec<DeviceInfo>,
 }

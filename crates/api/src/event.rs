@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::PairingInfo;
+
 /// How far something is. `total` is `None` while it is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
@@ -26,6 +28,8 @@ pub enum Event {
     Stopping,
     /// How far the call is.
     Progress(Progress),
+    /// A pairing session changed.
+    Pairing(Box<PairingInfo>),
     /// An event that a newer version knows and this one does not.
     #[serde(other)]
     Unknown,

@@ -6,23 +6,31 @@
 mod call;
 pub mod client;
 mod daemon;
+mod device;
 mod error;
 mod event;
 pub mod instance;
 mod library;
 pub mod locate;
 mod names;
+mod network;
+mod pairing;
 mod path;
 pub mod record;
+mod secret;
 mod wire;
 
 pub use call::{Call, Request};
 pub use daemon::*;
+pub use device::*;
 pub use error::{ApiError, ErrorKind, Result};
 pub use event::{Event, Progress};
 pub use library::*;
 pub use names::nearest;
+pub use network::*;
+pub use pairing::*;
 pub use path::WirePath;
+pub use secret::Secret;
 pub use wire::{Envelope, Frame, MAX_REQUEST_BYTES, PROTOCOL, override_protocol, protocol};
 
 /// The version of this build, as `CARGO_PKG_VERSION` gives it.

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use spacedrive_api::ApiError;
 
 use crate::output::Output;
-use crate::{demo, instance, library, serve, start, stop};
+use crate::{demo, instance, library, network, serve, start, stop};
 
 /// Index files into libraries, find them, and move them between your devices, with any number of instances side by side.
 #[derive(Debug, Parser)]
@@ -72,6 +72,9 @@ pub(crate) enum Command {
     /// Manage the libraries of the instance
     #[command(subcommand)]
     Library(library::Command),
+    /// This device's identity, its paired devices, and pairing
+    #[command(subcommand)]
+    Network(network::Command),
     /// Show what this does, in a temporary folder
     Demo(demo::Arguments),
     /// The daemon itself, as `start` runs it

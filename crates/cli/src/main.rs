@@ -5,10 +5,14 @@ mod cli_state;
 mod connect;
 mod daemon;
 mod demo;
+mod device;
 mod error;
 mod instance;
 mod library;
+mod network;
 mod output;
+mod pairing;
+mod password;
 mod serve;
 mod session;
 mod start;
@@ -53,6 +57,7 @@ async fn run_client(session: &Session, command: Command) -> Result<()> {
         Command::Status => status::status(session).await,
         Command::Instance(command) => instance::run(session, command).await,
         Command::Library(command) => library::run(session, command).await,
+        Command::Network(command) => network::run(session, command).await,
         Command::Demo(args) => demo::demo(session, &args),
         Command::Serve(_) => Ok(()),
     }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use spacedrive_api::{ApiError, DaemonInfo, Frame, Result};
 
+use spacedrive_daemon::Options;
+
 use crate::session::Session;
 use crate::start::options;
 
@@ -16,6 +18,9 @@ pub(crate) struct Arguments {
     /// Switch networking on
     #[arg(long)]
     enable_networking: bool,
+    /// No multicast DNS
+    #[arg(long)]
+    no_mdns: bool,
 }
 
 /// Runs the daemon in a session of its own. Whether it became ready or why not goes to stdout as one line;
@@ -23,7 +28,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(session: &Session, args: &Arguments) -> Result<()> {
     // Fails only when this process leads a group already, and is then as detached as it needs to be.
     let _ = rustix::process::setsid();
-    let options = options(session, args.dir.clone(), args.enable_networking, false);
+    let options = options(session, args.dir.clone(), false);
+    let options = Options { enable_networking: args.enable_networking, no_mdns: args.no_mdns, ..options };
     let mut ready = false;
     let result = spacedrive_daemon::run(options, |info| {
         session.output.document(&Frame::Reply(info));

@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     /// Switch networking on
     #[arg(long)]
     pub(crate) enable_networking: bool,
+    /// Neither look for devices on the local network nor announce this one there
+    #[arg(long)]
+    pub(crate) no_mdns: bool,
 }
 
 /// The variables that a daemon inherits; everything else stays behind, secrets of other programs among it.
@@ -120,7 +123,11 @@ pub(crate) fn foreground(session: &Session, args: &Arguments) -> Result<()> {
         if let Some(info) = running {
             return already(session, &info);
         }
-        let options = options(session, data_dir.path.clone(), args.enable_networking, true);
+        let options = Options {
+            enable_networking: args.enable_networking,
+            no_mdns: args.no_mdns,
+            ..options(session, data_dir.path.clone(), true)
+        };
         let run = spacedrive_daemon::run(options, |info| {
             session.output.result(&Started { daemon: info, already_running: false }, || started_text(session, info, &data_dir));
         });
@@ -135,7 +142,7 @@ pub(crate) fn foreground(session: &Session, args: &Arguments) -> Result<()> {
 }
 
 /// What the daemon is run with.
-pub(crate) fn options(session: &Session, data_dir: std::path::PathBuf, enable_networking: bool, log_to_stderr: bool) -> Options {
+pub(crate) fn options(session: &Session, data_dir: std::path::PathBuf, log_to_stderr: bool) -> Options {
     let verbose = match session.verbose {
         0 => None,
         1 => Some("debug,iroh=info,hyper=info".to_owned()),
@@ -145,7 +152,8 @@ pub(crate) fn options(session: &Session, data_dir: std::path::PathBuf, enable_ne
         name: session.name.clone(),
         data_dir,
         places: session.places.clone(),
-        enable_networking,
+        enable_networking: false,
+        no_mdns: false,
         log_to_stderr,
         log_filter: verbose.or_else(|| std::env::var("SPACEDRIVE_LOG").ok().filter(|filter| !filter.is_empty())),
         failpoint: std::env::var("SPACEDRIVE_FAIL").ok().filter(|spec| !spec.is_empty()),
@@ -234,6 +242,9 @@ fn spawn(session: &Session, args: &Arguments, data_dir: &DataDir) -> Result<Chil
     command.arg("serve").arg(format!("--instance={}", session.name)).arg("--dir").arg(&data_dir.path);
     if args.enable_networking {
         command.arg("--enable-networking");
+    }
+    if args.no_mdns {
+        command.arg("--no-mdns");
     }
     for _ in 0..session.verbose {
         command.arg("-v");

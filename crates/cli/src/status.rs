@@ -1,6 +1,6 @@
 //! `status`: the whole view of the instance.
 
-use spacedrive_api::{Result, Status};
+use spacedrive_api::{DeviceInfo, Result, Status};
 
 use crate::cli_state::CliState;
 use crate::connect::connect_now;
@@ -11,6 +11,7 @@ use crate::session::Session;
 struct Whole<'a> {
     daemon: &'a spacedrive_api::DaemonInfo,
     libraries: Vec<View<'a>>,
+    devices: &'a [DeviceInfo],
 }
 
 pub(crate) async fn status(session: &Session) -> Result<()> {
@@ -30,10 +31,12 @@ pub(crate) async fn status(session: &Session) -> Result<()> {
     }
     let status = client.call(Status { library: current.map(|id| id.to_string()) }).await?;
     let libraries: Vec<View<'_>> = status.libraries.iter().map(|info| View::new(info, current)).collect();
-    session.output.result(&Whole { daemon: &status.daemon, libraries }, || {
+    session.output.result(&Whole { daemon: &status.daemon, libraries, devices: &status.devices }, || {
         let libraries =
             if status.libraries.is_empty() { "No libraries".to_owned() } else { library::table(&status.libraries, current) };
-        format!("{}\n\n{libraries}", crate::daemon::text(&status.daemon))
+        let devices =
+            if status.devices.is_empty() { "No paired devices".to_owned() } else { crate::device::table(&status.devices) };
+        format!("{}\n\n{libraries}\n\n{devices}", crate::daemon::text(&status.daemon))
     });
     Ok(())
 }

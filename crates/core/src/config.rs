@@ -29,6 +29,9 @@ pub struct Config {
     /// Whether networking was switched on.
     #[serde(default)]
     pub networking: bool,
+    /// Whether to look for devices on the local network by multicast DNS.
+    #[serde(default = "yes")]
+    pub mdns: bool,
     /// What this version does not know, kept as it is.
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
@@ -43,6 +46,7 @@ impl Config {
             id: Uuid::new_v4(),
             created_at: jiff::Timestamp::now(),
             networking: false,
+            mdns: true,
             other: serde_json::Map::new(),
         }
     }
@@ -83,6 +87,10 @@ impl Config {
         let bytes = spacedrive_api::record::json(self).map_err(Error::io(path))?;
         spacedrive_api::record::replace_file(path, &bytes).map_err(Error::io(path))
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Where the last good copy of the configuration lies: `spacedrive.json.bak`.

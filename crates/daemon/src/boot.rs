@@ -10,16 +10,20 @@ use spacedrive_api::{ApiError, DaemonInfo, Result, locate};
 use spacedrive_core::config::Config;
 use spacedrive_core::instance::InstanceStore;
 use spacedrive_core::{Libraries, files};
+use spacedrive_net::{Network, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::context::Context;
-use crate::error::from_core;
+use crate::error::{from_core, from_net};
 use crate::lock::{Locks, Starting};
 use crate::publish::Published;
 use crate::{log, serve};
 
 /// How long the shutdown may take before the process ends regardless.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(4);
+
+/// How long of it the network may take to say goodbye.
+const NETWORK_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a daemon is started with.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Options {
     pub places: Places,
     /// Switch networking on, and remember it.
     pub enable_networking: bool,
+    /// Do not look for devices on the local network, and do not announce this one there.
+    pub no_mdns: bool,
     /// Log to stderr as well as to the log file.
     pub log_to_stderr: bool,
     /// The tracing filter; the default is `info`.
@@ -80,11 +86,17 @@ async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
 
     let store = Arc::new(InstanceStore::open(&data.database).map_err(from_core)?);
     let libraries = Libraries::discover(&data.libraries, &data.trash, store.clone()).map_err(from_core)?;
+    let network = network(&data, &options, &config, store)?;
     let (published, listener) = Published::publish(places, name, locks)?;
     remember(places, name, &data, published.socket());
     drop(starting);
 
-    let context = Arc::new(Context::new(name.clone(), data, published.socket().to_owned(), config, store, libraries));
+    let remembered = config.networking;
+    let context = Arc::new(Context::new(name.clone(), data, published.socket().to_owned(), config, libraries, network));
+    // Networking that cannot start is no reason not to serve what is on this machine.
+    if remembered && let Err(error) = context.network.start().await {
+        tracing::error!(%error, "networking cannot start");
+    }
     let (listeners, incoming) = tokio::sync::mpsc::channel(1);
     let server = tokio::spawn(serve::accept(context.clone(), listener, incoming));
     let keeper = tokio::spawn(published.keep(listeners, context.clone()));
@@ -97,6 +109,9 @@ async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
 
     context.stopping.cancel();
     server.abort();
+    if tokio::time::timeout(NETWORK_LIMIT, context.network.close()).await.is_err() {
+        tracing::warn!("closing the network took too long; other devices notice by themselves");
+    }
     let closing = context.clone();
     let closed = tokio::task::spawn_blocking(move || closing.libraries.shut_down());
     match tokio::time::timeout(SHUTDOWN_LIMIT, closed).await {
@@ -111,6 +126,25 @@ async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The network side of the instance, not started yet.
+fn network(data: &DataFiles, options: &Options, config: &Config, store: Arc<InstanceStore>) -> Result<Network> {
+    let settings = Settings {
+        identity: data.identity.clone(),
+        runtime: options.places.runtime.clone(),
+        instance: config.id,
+        name: if options.name.is_default() { host_name() } else { options.name.to_string() },
+        version: spacedrive_api::VERSION.to_owned(),
+        mdns: config.mdns && !options.no_mdns,
+    };
+    Network::new(settings, store).map_err(from_net)
+}
+
+/// The name of this machine.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "default".to_owned() } else { name.trim().to_owned() }
 }
 
 /// Makes what a data dir must have from the first second, and reads the configuration.

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use spacedrive_api::instance::{DataFiles, InstanceName};
-use spacedrive_api::{ApiError, DaemonInfo, Networking, Result, VERSION};
+use spacedrive_api::{ApiError, DaemonInfo, Result, VERSION};
 use spacedrive_core::Libraries;
 use spacedrive_core::config::Config;
-use spacedrive_core::instance::InstanceStore;
+use spacedrive_net::Network;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::from_core;
@@ -20,9 +20,8 @@ pub(crate) struct Context {
     pub(crate) data: DataFiles,
     pub(crate) socket: PathBuf,
     pub(crate) config: Mutex<Config>,
-    #[allow(dead_code, reason = "networking stores its devices here")]
-    pub(crate) store: Arc<InstanceStore>,
     pub(crate) libraries: Arc<Libraries>,
+    pub(crate) network: Network,
     /// Cancelled when the daemon begins to stop.
     pub(crate) stopping: CancellationToken,
     started: Instant,
@@ -34,16 +33,16 @@ impl Context {
         data: DataFiles,
         socket: PathBuf,
         config: Config,
-        store: Arc<InstanceStore>,
         libraries: Libraries,
+        network: Network,
     ) -> Self {
         Self {
             name,
             data,
             socket,
             config: Mutex::new(config),
-            store,
             libraries: Arc::new(libraries),
+            network,
             stopping: CancellationToken::new(),
             started: Instant::now(),
         }
@@ -61,9 +60,24 @@ impl Context {
             uptime_s: self.started.elapsed().as_secs(),
             data_dir: self.data.dir.as_path().into(),
             socket: self.socket.as_path().into(),
-            networking: if config.networking { Networking::Uninitialised } else { Networking::Off },
+            networking: self.network.networking(),
             libraries: self.libraries.count() as u64,
         }
+    }
+
+    /// Writes down whether networking is switched on, for the next start.
+    pub(crate) async fn remember_networking(self: &Arc<Self>, on: bool) -> Result<()> {
+        self.blocking(move |context| {
+            let mut config = context.config.lock().unwrap_or_else(PoisonError::into_inner);
+            if config.networking == on {
+                return Ok(());
+            }
+            let changed = Config { networking: on, ..config.clone() };
+            changed.write(&context.data.config)?;
+            *config = changed;
+            Ok(())
+        })
+        .await
     }
 
     /// Runs `work`, which reads or writes files, off the threads that serve sockets.

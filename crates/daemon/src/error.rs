@@ -43,3 +43,43 @@ fn database(path: &std::path::Path, source: &spacedrive_core::DatabaseError, mes
         Fault::Other => ApiError::failed(message),
     }
 }
+
+/// The kind, text and hint of an error of `net`.
+pub(crate) fn from_net(error: spacedrive_net::Error) -> ApiError {
+    use spacedrive_net::Error as Net;
+    let message = error.to_string();
+    let new_code = "make a new code on the other device: spacedrive network pair generate";
+    match error {
+        Net::Core(error) => from_core(error),
+        Net::Io { path, source } => ApiError::io(path.display(), &source),
+        Net::Off => ApiError::refused(message).hint("spacedrive network start"),
+        Net::Uninitialised => ApiError::refused(message).hint("spacedrive network init"),
+        Net::Locked => ApiError::refused(message).hint("give the password: spacedrive network init"),
+        Net::WrongPassword | Net::IdentityDamaged { .. } => ApiError::refused(message),
+        Net::PasswordNeeded => ApiError::refused(message).hint("give the password"),
+        Net::EmptyPassword => ApiError::invalid(message).hint("say --no-password if the identity shall not be sealed"),
+        Net::CodeWord { nearest, .. } if !nearest.is_empty() => {
+            ApiError::invalid(message).hint(format!("did you mean `{}`?", nearest.join("` or `")))
+        }
+        Net::CodeWord { .. } | Net::CodeWordCount { .. } | Net::CodeChecksum | Net::BadLifetime { .. } => {
+            ApiError::invalid(message)
+        }
+        Net::OwnCode | Net::NoAnswer => ApiError::refused(message),
+        Net::AlreadyUsed { .. } | Net::Rejected | Net::NoDecision | Net::BadProof | Net::NotCompleted => {
+            ApiError::refused(message).hint(new_code)
+        }
+        Net::Version { .. } => ApiError::version(message).hint("install the same version of spacedrive on both devices"),
+        Net::TooManyCodes { .. } => ApiError::conflict(message).hint("they end by themselves: spacedrive network pair status"),
+        Net::SessionNotFound { .. } | Net::SessionAmbiguous { .. } => {
+            ApiError::not_found(message).hint("spacedrive network pair status")
+        }
+        Net::NotPending { .. } => ApiError::conflict(message).hint("spacedrive network pair list-pending"),
+        Net::DeviceNotFound { nearest, .. } if !nearest.is_empty() => {
+            ApiError::not_found(message).hint(format!("did you mean `{}`?", nearest.join("` or `")))
+        }
+        Net::DeviceNotFound { .. } | Net::DeviceAmbiguous { .. } => {
+            ApiError::not_found(message).hint("spacedrive network devices")
+        }
+        _ => ApiError::new(ErrorKind::Failed, message),
+    }
+}

@@ -6,11 +6,14 @@
 mod answer;
 mod boot;
 mod context;
+mod device;
 mod dispatch;
 mod error;
 mod library;
 mod lock;
 mod log;
+mod network;
+mod pairing;
 mod publish;
 mod serve;
 mod status;

@@ -8,5 +8,5 @@ use crate::context::Context;
 
 pub(crate) async fn status(context: &Arc<Context>, _request: &Status) -> Result<StatusInfo> {
     let libraries = context.blocking(|c| Ok(c.libraries.list())).await?;
-    Ok(StatusInfo { daemon: context.info(), libraries })
+    Ok(StatusInfo { daemon: context.info(), libraries, devices: crate::device::list(context) })
 }

@@ -166,9 +166,10 @@ impl IdentityFile {
         Ok(Some(key))
     }
 
-    /// Seals the same key with another password, or with none.
-    pub fn change_password(&self, old: Option<&Password>, new: Option<&Password>, cost: Kdf) -> Result<()> {
+    /// Seals the same key with another password, or with none, at the same cost as before.
+    pub fn change_password(&self, old: Option<&Password>, new: Option<&Password>) -> Result<()> {
         let key = self.unlock(old)?.ok_or(Error::Uninitialised)?;
+        let cost = self.read()?.and_then(|sealed| sealed.cost()).unwrap_or_default();
         self.seal(&key, new, cost)
     }
 
@@ -358,12 +359,9 @@ mod tests {
         let (_dir, file) = file();
         let key = file.create(Some(&password("old")), Kdf::FLOOR).unwrap();
         let before = fs::read(&file.path).unwrap();
-        assert!(matches!(
-            file.change_password(Some(&password("wrong")), Some(&password("new")), Kdf::FLOOR),
-            Err(Error::WrongPassword)
-        ));
+        assert!(matches!(file.change_password(Some(&password("wrong")), Some(&password("new"))), Err(Error::WrongPassword)));
         assert_eq!(fs::read(&file.path).unwrap(), before);
-        file.change_password(Some(&password("old")), Some(&password("new")), Kdf::FLOOR).unwrap();
+        file.change_password(Some(&password("old")), Some(&password("new"))).unwrap();
         assert!(matches!(file.unlock(Some(&password("old"))), Err(Error::WrongPassword)));
         assert_eq!(file.unlock(Some(&password("new"))).unwrap().unwrap().public(), key.public());
         let after = fs::read_to_string(&file.path).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use iroh::{Endpoint, EndpointId, SecretKey, Watcher};
@@ -58,8 +58,6 @@ pub struct Settings {
     pub version: String,
     /// Whether to look for devices on the local network by multicast DNS.
     pub mdns: bool,
-    /// The cost of the password of a new identity.
-    pub kdf: Kdf,
 }
 
 /// Networking as it stands.
@@ -120,6 +118,8 @@ pub struct Network {
     events: broadcast::Sender<Event>,
     state: Arc<Mutex<State>>,
     guess: Arc<Mutex<Option<Instant>>>,
+    /// How networking stands, for those who cannot wait for the lock of `state`.
+    shown: Arc<std::sync::Mutex<Networking>>,
 }
 
 #[derive(Debug)]
@@ -154,6 +154,7 @@ impl Network {
             guests: Guests::default(),
             state: Arc::new(Mutex::new(State { on: false, key: None, running: None })),
             guess: Arc::default(),
+            shown: Arc::default(),
             settings: Arc::new(settings),
             events,
         })
@@ -165,9 +166,8 @@ impl Network {
     }
 
     /// Off, uninitialised, locked or on.
-    pub async fn networking(&self) -> Networking {
-        let state = self.state.lock().await;
-        self.networking_of(&state)
+    pub fn networking(&self) -> Networking {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn networking_of(&self, state: &State) -> Networking {
@@ -198,10 +198,10 @@ impl Network {
     }
 
     /// Makes the identity, sealed with the password (`None`: not sealed), or unlocks the one that there is.
-    /// Making one switches networking on; unlocking leaves it as it was.
-    pub async fn init(&self, password: Option<Password>) -> Result<Initialised> {
+    /// Making one switches networking on; unlocking leaves it as it was. `cost` is that of the password of a new one.
+    pub async fn init(&self, password: Option<Password>, cost: Kdf) -> Result<Initialised> {
         let mut state = self.state.lock().await;
-        let (file, cost) = (self.file.clone(), self.settings.kdf);
+        let file = self.file.clone();
         let (key, created) = self
             .guarded(move || match file.unlock(password.as_ref())? {
                 Some(key) => Ok((key, false)),
@@ -243,8 +243,8 @@ impl Network {
 
     /// Seals the same identity with another password (`None`: not at all).
     pub async fn passwd(&self, old: Option<Password>, new: Option<Password>) -> Result<()> {
-        let (file, cost) = (self.file.clone(), self.settings.kdf);
-        self.guarded(move || file.change_password(old.as_ref(), new.as_ref(), cost)).await
+        let file = self.file.clone();
+        self.guarded(move || file.change_password(old.as_ref(), new.as_ref())).await
     }
 
     /// Destroys the identity and all pairings. The sealed file stays as `.bak`, whose path is the answer.
@@ -451,7 +451,9 @@ impl Network {
     }
 
     fn tell_state(&self, state: &State) {
-        let _ = self.events.send(Event::State(self.networking_of(state)));
+        let networking = self.networking_of(state);
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = networking;
+        let _ = self.events.send(Event::State(networking));
     }
 
     /// Binds the endpoint and starts what runs on it, if networking is on and unlocked and not running yet.

@@ -1,7 +1,7 @@
 //! Pairing and presence between real endpoints on one machine.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "support.rs"]
+#[path = "support/devices.rs"]
 mod support;
 
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use spacedrive_api::Networking;
 use spacedrive_net::Error;
 use spacedrive_net::code::Code;
+use spacedrive_net::identity::Kdf;
 use spacedrive_net::pairing::session::{MAX_CODES, PairingState, Role};
 use support::*;
 
@@ -74,12 +75,12 @@ async fn a_restart_keeps_the_pairing_and_locks_the_network() {
     bob.network.close().await;
     alice.until_offline(&b).await;
     bob.restart().await;
-    assert_eq!(bob.network.networking().await, Networking::Locked);
+    assert_eq!(bob.network.networking(), Networking::Locked);
     assert!(matches!(bob.network.pair_generate(true, Duration::from_secs(9)).await, Err(Error::Locked)));
     assert_eq!(bob.names(), ["alice"], "the list is there while it is locked");
-    let wrong = bob.network.init(Some(password("wrong"))).await;
+    let wrong = bob.network.init(Some(password("wrong")), Kdf::FLOOR).await;
     assert!(matches!(wrong, Err(Error::WrongPassword)));
-    let initialised = bob.network.init(Some(password("test123"))).await.unwrap();
+    let initialised = bob.network.init(Some(password("test123")), Kdf::FLOOR).await.unwrap();
     assert!(!initialised.created && initialised.id == b);
     alice.until_connected(&bob).await;
     bob.until_connected(&alice).await;
@@ -98,7 +99,7 @@ async fn a_device_that_stops_is_offline_at_once_and_comes_back() {
     alice.until_offline(&b).await;
     assert!(start.elapsed() < Duration::from_secs(3), "stopped after {stopped:?}, seen after {:?}", start.elapsed());
     assert!(alice.network.devices()[0].last_seen.is_some());
-    assert_eq!(bob.network.networking().await, Networking::Off);
+    assert_eq!(bob.network.networking(), Networking::Off);
     bob.network.start().await.unwrap();
     alice.until_connected(&bob).await;
 }
@@ -207,16 +208,16 @@ async fn nothing_works_before_init_and_while_off() {
     let host = Host::new();
     let alice = host.device_off("alice");
     let lifetime = Duration::from_secs(9);
-    assert_eq!(alice.network.networking().await, Networking::Off);
+    assert_eq!(alice.network.networking(), Networking::Off);
     assert!(matches!(alice.network.pair_generate(true, lifetime).await, Err(Error::Off)));
     alice.network.start().await.unwrap();
-    assert_eq!(alice.network.networking().await, Networking::Uninitialised);
+    assert_eq!(alice.network.networking(), Networking::Uninitialised);
     assert!(matches!(alice.network.pair_generate(true, lifetime).await, Err(Error::Uninitialised)));
-    assert!(alice.network.init(Some(password("x"))).await.unwrap().created);
-    assert_eq!(alice.network.networking().await, Networking::On);
+    assert!(alice.network.init(Some(password("x")), Kdf::FLOOR).await.unwrap().created);
+    assert_eq!(alice.network.networking(), Networking::On);
     alice.network.stop().await;
-    assert!(!alice.network.init(Some(password("x"))).await.unwrap().created);
-    assert_eq!(alice.network.networking().await, Networking::Off, "unlocking does not switch it on");
+    assert!(!alice.network.init(Some(password("x")), Kdf::FLOOR).await.unwrap().created);
+    assert_eq!(alice.network.networking(), Networking::Off, "unlocking does not switch it on");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,9 +241,9 @@ async fn reset_destroys_the_identity_and_the_pairings() {
     let backup = bob.network.reset().await.unwrap().unwrap();
     assert!(backup.exists());
     assert!(bob.names().is_empty());
-    assert_eq!(bob.network.networking().await, Networking::Uninitialised);
+    assert_eq!(bob.network.networking(), Networking::Uninitialised);
     alice.until_offline(&old).await;
-    assert_ne!(bob.network.init(Some(password("new"))).await.unwrap().id, old);
+    assert_ne!(bob.network.init(Some(password("new")), Kdf::FLOOR).await.unwrap().id, old);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -252,11 +253,11 @@ async fn the_password_can_be_changed() {
     let id = alice.id().await;
     alice.network.passwd(Some(password("test123")), Some(password("other"))).await.unwrap();
     alice.restart().await;
-    assert!(matches!(alice.network.init(Some(password("test123"))).await, Err(Error::WrongPassword)));
-    assert_eq!(alice.network.init(Some(password("other"))).await.unwrap().id, id);
+    assert!(matches!(alice.network.init(Some(password("test123")), Kdf::FLOOR).await, Err(Error::WrongPassword)));
+    assert_eq!(alice.network.init(Some(password("other")), Kdf::FLOOR).await.unwrap().id, id);
     alice.network.passwd(Some(password("other")), None).await.unwrap();
     alice.restart().await;
-    assert_eq!(alice.network.networking().await, Networking::On, "an open identity needs no unlocking");
+    assert_eq!(alice.network.networking(), Networking::On, "an open identity needs no unlocking");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,7 +267,7 @@ async fn ten_inits_at_once_make_one_identity() {
     let mut inits = tokio::task::JoinSet::new();
     for _ in 0..10 {
         let network = alice.network.clone();
-        inits.spawn(async move { network.init(Some(password("p"))).await.unwrap() });
+        inits.spawn(async move { network.init(Some(password("p")), Kdf::FLOOR).await.unwrap() });
     }
     let all = within("ten inits", inits.join_all()).await;
     assert_eq!(all.iter().filter(|i| i.created).count(), 1);

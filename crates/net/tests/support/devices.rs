@@ -1,5 +1,11 @@
 //! Devices for the tests: real endpoints on the loopback interface, real databases in temporary folders.
-#![allow(dead_code, clippy::unwrap_used, reason = "each test uses some of it, and fails by panicking")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::result_large_err,
+    reason = "each test uses some of it, and fails by panicking"
+)]
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -34,7 +40,7 @@ impl Host {
     /// A device that is on, with an identity.
     pub async fn device(&self, name: &str) -> Device {
         let device = self.device_off(name);
-        device.network.init(Some(password("test123"))).await.unwrap();
+        device.network.init(Some(password("test123")), Kdf::FLOOR).await.unwrap();
         device
     }
 
@@ -61,7 +67,6 @@ fn open(dir: &Path, runtime: &Path, instance: Uuid, name: &str) -> Network {
         name: name.to_owned(),
         version: "0.0.0".to_owned(),
         mdns: false,
-        kdf: Kdf::FLOOR,
     };
     Network::new(settings, Arc::new(InstanceStore::open(&dir.join("instance.db")).unwrap())).unwrap()
 }
@@ -87,7 +92,7 @@ impl Device {
     }
 
     pub async fn unlock(&self) {
-        self.network.init(Some(password("test123"))).await.unwrap();
+        self.network.init(Some(password("test123")), Kdf::FLOOR).await.unwrap();
     }
 
     /// Makes a code that accepts the first joiner.
