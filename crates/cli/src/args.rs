@@ -22,6 +22,7 @@ pub(crate) struct Cli {
 
 /// Flags that every command takes, before it or after it.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The instance to talk to [env: SPACEDRIVE_INSTANCE] [default: default]
     // Append, so that the same name twice is no error; different names are refused in `parse`.

@@ -27,26 +27,24 @@ fn describe(home: &Home, path: &[&str], text: &mut String) {
     }
 }
 
-/// The flags that every command takes are shown once, with the program itself.
+/// The flags that every command takes are shown once, with the program itself; `--help` and `--version` go without saying.
 fn without_global_options(help: &str, top: bool) -> String {
-    const GLOBAL: [&str; 8] =
-        ["--instance <NAME>", "--data-dir <DIR>", "--verbose", "--json", "--quiet", "--color <WHEN>", "--help", "--version"];
-    let mut kept = Vec::new();
-    let mut skipping = false;
-    for line in help.lines() {
-        let is_option = line.starts_with("  -") || line.starts_with("      --");
-        if is_option {
-            skipping = !top && GLOBAL.iter().any(|name| line.contains(name));
-        } else if !line.starts_with("          ") {
-            skipping = false;
+    let mut kept: Vec<&str> = Vec::new();
+    let (mut global, mut obvious) = (false, false);
+    for line in help.lines().map(str::trim_end) {
+        if !line.is_empty() && !line.starts_with(' ') {
+            global = line == "Global options:";
+            obvious = false;
+        } else if line.starts_with("  -") || line.starts_with("      --") {
+            obvious = line.contains("--help") || line.contains("--version");
         }
-        if !skipping {
-            kept.push(line.trim_end());
+        if top || !(global || obvious) {
+            kept.push(line);
         }
     }
-    let mut text = kept.join("\n").trim_end().trim_end_matches("Options:").trim_end().to_owned();
-    text.push('\n');
-    text
+    let text = kept.join("\n").replace("\nOptions:\n\n", "\n");
+    let text = text.trim_end().trim_end_matches("Options:").trim_end();
+    format!("{text}\n")
 }
 
 #[test]
