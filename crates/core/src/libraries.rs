@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use spacedrive_api::{LibraryDeleted, LibraryInfo, LibraryState, WirePath};
 use uuid::Uuid;
 
+use crate::error::{DatabaseFault, database_fault};
 use crate::instance::InstanceStore;
 use crate::library::{EXTENSION, Library, Manifest, UNFINISHED};
 use crate::{Error, Result, failpoint, files};
@@ -63,8 +64,11 @@ impl Libraries {
 
     /// All of them, by name.
     pub fn list(&self) -> Vec<LibraryInfo> {
-        let entries: Vec<LibraryEntry> = self.lock().values().cloned().collect();
-        let mut all: Vec<LibraryInfo> = entries.iter().map(LibraryEntry::info).collect();
+        // Not the libraries themselves: who asks must not keep one open that is being closed.
+        let mut all: Vec<LibraryInfo> = self.lock().values().map(|entry| entry.info.clone()).collect();
+        for info in all.iter_mut().filter(|info| info.state == LibraryState::Open) {
+            info.bytes = Library::bytes_at(&info.path.0);
+        }
         all.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
         all
     }
@@ -88,10 +92,16 @@ impl Libraries {
             return Err(Error::LibraryExists { name: name.to_owned(), path: path.clone() });
         }
         let library = Library::create(parent.unwrap_or(&self.dir), name)?;
-        if parent.is_some() {
-            self.store.remember_library(library.dir(), false)?;
+        let remembered = match parent {
+            Some(_) => self.store.remember_library(library.dir(), false),
+            None => Ok(()),
+        };
+        let done = remembered.and_then(|()| failpoint::hit("library.create.done").map_err(Error::io(library.dir())));
+        if let Err(error) = done {
+            let _ = self.store.forget_library(library.dir());
+            library.discard();
+            return Err(error);
         }
-        failpoint::hit("library.create.done").map_err(Error::io(library.dir()))?;
         let entry = LibraryEntry::of(Arc::new(library));
         let info = entry.info();
         self.lock().insert(info.path.0.clone(), entry);
@@ -204,17 +214,27 @@ impl Libraries {
         };
         files::make_dir(&parked)?;
         let parked = parked.join(format!("{}-{name}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ")));
-        files::rename_new(path, &parked)?;
-        failpoint::hit("library.delete.rename").map_err(Error::io(&parked))?;
-        if let Some(parent) = path.parent() {
-            files::sync_dir(parent)?;
+        let moved = files::rename_new(path, &parked)
+            .and_then(|()| failpoint::hit("library.delete.rename").map_err(Error::io(&parked)))
+            .and_then(|()| path.parent().map_or(Ok(()), files::sync_dir));
+        if let Err(error) = moved {
+            let _ = files::rename_new(&parked, path);
+            return Err(error);
         }
         if !purge {
             return Ok(Some(parked));
         }
-        fs::remove_dir_all(&parked).map_err(Error::io(&parked))?;
-        let _ = parked.parent().map(fs::remove_dir);
-        Ok(None)
+        match fs::remove_dir_all(&parked) {
+            Ok(()) => {
+                let _ = parked.parent().map(fs::remove_dir);
+                Ok(None)
+            }
+            // Deleted it is, and the answer says where the rest lies.
+            Err(error) => {
+                tracing::warn!(%error, path = %parked.display(), "a deleted library cannot be removed from the trash");
+                Ok(Some(parked))
+            }
+        }
     }
 
     /// Closes everything for a shutdown; what was open is opened again at the next start.
@@ -234,13 +254,21 @@ impl Libraries {
             let problem = match library.quick_check() {
                 Ok(None) => continue,
                 Ok(Some(problem)) => problem,
-                Err(error) => error.to_string(),
+                Err(Error::Database { source, .. }) if database_fault(&source) == DatabaseFault::Damaged => source.to_string(),
+                Err(error) => {
+                    tracing::warn!(library = library.name(), %error, "library cannot be checked");
+                    continue;
+                }
             };
             tracing::error!(library = library.name(), problem, "library is damaged");
-            let error = Error::LibraryDamaged { path: library.dir().to_owned(), why: format!("library.db: {problem}") };
             let _change = self.change();
-            let entry = LibraryEntry::failed(library.dir(), &error);
-            self.lock().insert(library.dir().to_owned(), entry);
+            // Somebody may have closed or deleted it meanwhile.
+            let is_same = |entry: &LibraryEntry| entry.open.as_ref().is_some_and(|open| Arc::ptr_eq(open, &library));
+            if self.lock().get(library.dir()).is_some_and(is_same) {
+                let error = Error::LibraryDamaged { path: library.dir().to_owned(), why: format!("library.db: {problem}") };
+                let entry = LibraryEntry::failed(library.dir(), &error);
+                self.lock().insert(library.dir().to_owned(), entry);
+            }
         }
     }
 
@@ -315,7 +343,7 @@ impl LibraryEntry {
     }
 
     fn info(&self) -> LibraryInfo {
-        let bytes = self.open.as_ref().map_or(0, |library| library.bytes());
+        let bytes = self.open.as_ref().map_or(0, |library| Library::bytes_at(library.dir()));
         LibraryInfo { bytes, ..self.info.clone() }
     }
 }

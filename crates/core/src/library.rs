@@ -103,16 +103,29 @@ impl Library {
         }
         files::make_dir(parent)?;
         let temporary = parent.join(format!("{UNFINISHED}{}", Uuid::new_v4().simple()));
-        let made = Self::fill(&temporary, name).and_then(|()| match files::rename_new(&temporary, &dir) {
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => Err(exists()),
-            other => other,
-        });
-        if let Err(error) = made {
+        let made = Self::fill(&temporary, name)
+            .and_then(|()| match files::rename_new(&temporary, &dir) {
+                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => Err(exists()),
+                other => other,
+            })
+            .and_then(|()| failpoint::hit("library.create.rename").map_err(Error::io(&dir)))
+            .and_then(|()| Self::open(&dir));
+        made.inspect_err(|_| {
+            // What has left its temporary name already is ours as well, and goes the way it came.
+            if fs::symlink_metadata(&temporary).is_err() {
+                let _ = fs::rename(&dir, &temporary);
+            }
             let _ = fs::remove_dir_all(&temporary);
-            return Err(error);
+        })
+    }
+
+    /// Takes back a library that was just made. A crash leaves it whole or out of the way.
+    pub fn discard(self) {
+        let temporary = self.dir.with_file_name(format!("{UNFINISHED}{}", Uuid::new_v4().simple()));
+        if fs::rename(&self.dir, &temporary).is_ok() {
+            drop(self);
+            let _ = fs::remove_dir_all(&temporary);
         }
-        failpoint::hit("library.create.rename").map_err(Error::io(&dir))?;
-        Self::open(&dir)
     }
 
     /// Writes all files of a new library into `dir`.
@@ -176,13 +189,9 @@ impl Library {
         &self.dir
     }
 
-    /// The size of its database on disk, with its WAL, in bytes.
-    pub fn bytes(&self) -> u64 {
-        ["library.db", "library.db-wal"]
-            .iter()
-            .filter_map(|name| fs::metadata(self.dir.join(name)).ok())
-            .map(|meta| meta.len())
-            .sum()
+    /// The size of the database in the folder `dir`, with its WAL, in bytes.
+    pub fn bytes_at(dir: &Path) -> u64 {
+        ["library.db", "library.db-wal"].iter().filter_map(|name| fs::metadata(dir.join(name)).ok()).map(|meta| meta.len()).sum()
     }
 
     /// SQLite's own check of the whole database: the first problem, or `None`.

@@ -56,6 +56,7 @@ pub fn run(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
     {
         return Err(ApiError::invalid(format!("failpoint `{spec}`: not of the form name:N[:kill|error], or not compiled in")));
     }
+    raise_open_files();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
@@ -70,6 +71,15 @@ pub fn run(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
     let result = runtime.block_on(live(options, ready));
     runtime.shutdown_background();
     result
+}
+
+/// Each open library holds a few files: as many may be open as the system allows at all.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || limit.maximum.is_none() {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    }
 }
 
 async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {

@@ -17,6 +17,8 @@ pub use oracle::{Oracle, tree_hash};
 pub use process::{Guarded, Signal, is_running, open_files, resident_bytes, signal};
 pub use raw::RawClient;
 pub use root::{OTHER_USER, root_or_skip};
+/// The places in which `SPACEDRIVE_FAIL` can kill a daemon or make it fail.
+pub use spacedrive_core::failpoint::ALL as FAILPOINTS;
 
 use std::time::{Duration, Instant};
 

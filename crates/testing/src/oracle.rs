@@ -17,23 +17,44 @@ use crate::Home;
 pub struct Oracle {
     log: PathBuf,
     libraries: Mutex<BTreeSet<(String, String)>>,
+    deleted: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl Oracle {
     /// An oracle that writes its log into `home`.
     pub fn new(home: &Home) -> Self {
-        Self { log: home.path().join("acked.jsonl"), libraries: Mutex::default() }
+        Self { log: home.path().join("acked.jsonl"), libraries: Mutex::default(), deleted: Mutex::default() }
     }
 
     /// Runs `library create NAME` and remembers it if it was acknowledged. Answers whether it was.
     pub fn create_library(&self, home: &Home, instance: &str, name: &str) -> bool {
         let outcome = home.run_args(["--instance", instance, "library", "create", name]);
         if outcome.code == 0 {
-            self.libraries.lock().unwrap().insert((instance.to_owned(), name.to_owned()));
-            let mut log = fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-            writeln!(log, "{}", serde_json::json!({"op": "library create", "instance": instance, "name": name})).unwrap();
+            let key = (instance.to_owned(), name.to_owned());
+            self.deleted.lock().unwrap().remove(&key);
+            self.libraries.lock().unwrap().insert(key);
+            self.log("library create", instance, name);
         }
         outcome.code == 0
+    }
+
+    /// Runs `library delete NAME` and remembers it if it was acknowledged. Answers whether it was.
+    pub fn delete_library(&self, home: &Home, instance: &str, name: &str, purge: bool) -> bool {
+        // From here on it may be there or not, until the answer says that it is not.
+        let key = (instance.to_owned(), name.to_owned());
+        self.libraries.lock().unwrap().remove(&key);
+        let how: &[&str] = if purge { &["--yes", "--purge"] } else { &["--yes"] };
+        let outcome = home.run_args(["--instance", instance, "library", "delete", name].iter().chain(how));
+        if outcome.code == 0 {
+            self.deleted.lock().unwrap().insert(key);
+            self.log("library delete", instance, name);
+        }
+        outcome.code == 0
+    }
+
+    fn log(&self, operation: &str, instance: &str, name: &str) {
+        let mut log = fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        writeln!(log, "{}", serde_json::json!({"op": operation, "instance": instance, "name": name})).unwrap();
     }
 
     /// How many operations were acknowledged.
@@ -51,6 +72,9 @@ impl Oracle {
             let library = listed.iter().find(|library| library["name"] == name.as_str());
             let library = library.unwrap_or_else(|| panic!("library {name} of {instance} was acknowledged and is gone"));
             assert_eq!(library["state"], "open", "{library}");
+        }
+        for (_, name) in self.deleted.lock().unwrap().iter().filter(|(of, _)| of == instance) {
+            assert!(!listed.iter().any(|library| library["name"] == name.as_str()), "library {name} was deleted and is back");
         }
         let data_dir = home.data_dir(instance);
         check_database(&data_dir.join("instance.db"));
