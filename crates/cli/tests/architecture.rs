@@ -12,7 +12,7 @@ const LINE: &[(&str, &[&str])] = &[
     ("spacedrive-daemon", &["spacedrive-api", "spacedrive-core", "spacedrive-net"]),
     ("spacedrive", &["spacedrive-api", "spacedrive-daemon"]),
     // The bench for tests; a shipped crate may use it only as a dev-dependency.
-    ("spacedrive-testing", &["spacedrive-api"]),
+    ("spacedrive-testing", &["spacedrive-api", "spacedrive-core"]),
 ];
 
 /// Libraries that one crate alone may use, so that what they are for stays in one place.

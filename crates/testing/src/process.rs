@@ -47,6 +47,12 @@ impl Home {
         processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(ours).collect()
     }
 
+    /// Waits until no daemon is left: `stop` returns when locks, socket and pid file are gone, the process goes a moment later.
+    #[track_caller]
+    pub fn wait_for_no_daemon(&self) {
+        wait_until(Duration::from_secs(20), "every daemon has ended", || self.daemons().is_empty());
+    }
+
     /// Kills the daemon of an instance as a power cut would, and waits until it is gone.
     #[track_caller]
     pub fn kill(&self, instance: &str) {
