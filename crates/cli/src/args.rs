@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use spacedrive_api::ApiError;
 
 use crate::output::Output;
-use crate::{demo, instance, library, network, serve, start, stop};
+use crate::{demo, instance, lab, library, network, serve, start, stop};
 
 /// Index files into libraries, find them, and move them between your devices, with any number of instances side by side.
 #[derive(Debug, Parser)]
@@ -81,6 +81,9 @@ pub(crate) enum Command {
     /// The daemon itself, as `start` runs it
     #[command(hide = true)]
     Serve(serve::Arguments),
+    /// The keeper of a lab, as `instance run` starts it
+    #[command(hide = true)]
+    Lab(lab::KeeperArgs),
 }
 
 /// Parses the command line. What is wrong with it is printed here, with the exit code 2; help and the version with 0.

@@ -44,9 +44,18 @@ fn play(stage: &Stage<'_>) -> Result<()> {
     stage.run("--instance alice library list")?.contains("Photos")?.lacks("Music")?;
     stage.run("--instance bob library list")?.contains("Music")?.lacks("Photos")?;
 
+    stage.say("A code of twelve words, and the two know each other");
+    stage.run("--instance alice network init --no-password")?;
+    stage.run("--instance bob network init --no-password")?;
+    let code = stage.run("--instance alice network pair generate --auto-accept")?.after("Pairing code: ")?;
+    stage.run(&format!("--instance bob network pair join {code}"))?;
+    stage.run("--instance alice network devices")?.contains("bob")?.contains("connected")?;
+    stage.run("--instance bob network devices")?.contains("alice")?.contains("connected")?;
+
     stage.say("Stopping one leaves the other alone");
     stage.run("instance stop alice")?;
     stage.run("--instance bob daemon")?.contains("running")?;
+    stage.run("--instance bob network devices")?.contains("alice")?.contains("offline")?;
     stage.run("instance list")?.contains("stopped")?.contains("running")?;
     stage.run("instance stop bob")?;
     stage.nothing_in_runtime_dir()
@@ -113,6 +122,12 @@ impl Shown {
 
     fn lacks(self, word: &str) -> Result<Self> {
         if self.text.contains(word) { Err(self.unlike(&format!("`{word}` is in what it printed"))) } else { Ok(self) }
+    }
+
+    /// The rest of the line that begins with `start`.
+    fn after(&self, start: &str) -> Result<String> {
+        let rest = self.text.lines().find_map(|line| line.strip_prefix(start)).map(str::to_owned);
+        rest.ok_or_else(|| self.unlike(&format!("no line of what it printed begins with `{start}`")))
     }
 
     fn unlike(&self, why: &str) -> ApiError {

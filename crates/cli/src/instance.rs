@@ -27,6 +27,8 @@ pub(crate) enum Command {
     },
     /// Tell which instance a command here would talk to, and why
     Current,
+    /// Run a command with throw-away instances around it
+    Run(crate::lab::RunArgs),
 }
 
 #[derive(Serialize)]
@@ -40,6 +42,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<()> {
         Command::List => list(session).await,
         Command::Stop { name } => stop(session, &name).await,
         Command::Current => current(session),
+        // It ends with the command's own exit code, so `main` runs it.
+        Command::Run(_) => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ mod demo;
 mod device;
 mod error;
 mod instance;
+mod lab;
 mod library;
 mod network;
 mod output;
@@ -32,7 +33,8 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let output = Output::new(&cli.global);
-    let result = Session::new(&cli.global, output.clone()).and_then(|session| run(&session, cli.command));
+    let result = Session::new(&cli.global, output.clone())
+        .and_then(|session| run(&session, cli.command).map_err(|error| session.for_this_instance(error)));
     match result {
         Ok(code) => output.lost().map_or(code, |error| output.error(&error)),
         Err(error) => output.error(&error),
@@ -44,6 +46,8 @@ fn run(session: &Session, command: Command) -> Result<ExitCode> {
         // The daemon brings its own threads.
         Command::Start(args) if args.foreground => start::foreground(session, &args)?,
         Command::Serve(args) => serve::run(session, &args)?,
+        Command::Lab(args) => lab::keep(session, &args)?,
+        Command::Instance(instance::Command::Run(args)) => return session::block_on(lab::run(session, args))?,
         other => session::block_on(run_client(session, other))??,
     }
     Ok(ExitCode::SUCCESS)
@@ -59,6 +63,6 @@ async fn run_client(session: &Session, command: Command) -> Result<()> {
         Command::Library(command) => library::run(session, command).await,
         Command::Network(command) => network::run(session, command).await,
         Command::Demo(args) => demo::demo(session, &args),
-        Command::Serve(_) => Ok(()),
+        Command::Serve(_) | Command::Lab(_) => Ok(()),
     }
 }

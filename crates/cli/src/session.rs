@@ -62,6 +62,17 @@ impl Session {
         if self.name.is_default() { format!("spacedrive {rest}") } else { format!("spacedrive --instance {} {rest}", self.name) }
     }
 
+    /// An error of the daemon, which does not know how this command came to it: its hints name the instance.
+    pub(crate) fn for_this_instance(&self, mut error: ApiError) -> ApiError {
+        if let Some(hint) = error.hint.as_mut().filter(|_| !self.name.is_default())
+            && !hint.contains("--instance")
+            && let Some(rest) = hint.strip_prefix("spacedrive ")
+        {
+            *hint = self.command(rest);
+        }
+        error
+    }
+
     /// The error of a command that needs a daemon where there is none.
     pub(crate) fn not_running(&self) -> ApiError {
         ApiError::not_running(format!("instance `{}` is not running", self.name)).hint(self.command("start"))

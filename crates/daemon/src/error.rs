@@ -54,7 +54,7 @@ pub(crate) fn from_net(error: spacedrive_net::Error) -> ApiError {
         Net::Io { path, source } => ApiError::io(path.display(), &source),
         Net::Off => ApiError::refused(message).hint("spacedrive network start"),
         Net::Uninitialised => ApiError::refused(message).hint("spacedrive network init"),
-        Net::Locked => ApiError::refused(message).hint("give the password: spacedrive network init"),
+        Net::Locked => ApiError::refused(message).hint("spacedrive network init"),
         Net::WrongPassword | Net::IdentityDamaged { .. } => ApiError::refused(message),
         Net::PasswordNeeded => ApiError::refused(message).hint("give the password"),
         Net::EmptyPassword => ApiError::invalid(message).hint("say --no-password if the identity shall not be sealed"),
@@ -69,7 +69,7 @@ pub(crate) fn from_net(error: spacedrive_net::Error) -> ApiError {
             ApiError::refused(message).hint(new_code)
         }
         Net::Version { .. } => ApiError::version(message).hint("install the same version of spacedrive on both devices"),
-        Net::TooManyCodes { .. } => ApiError::conflict(message).hint("they end by themselves: spacedrive network pair status"),
+        Net::TooManyCodes { .. } => ApiError::conflict(message).hint("spacedrive network pair status"),
         Net::SessionNotFound { .. } | Net::SessionAmbiguous { .. } => {
             ApiError::not_found(message).hint("spacedrive network pair status")
         }

@@ -20,6 +20,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
+use zeroize::Zeroize;
 
 use crate::answer::{self, Answer};
 use crate::context::Context;
@@ -182,7 +183,12 @@ async fn read_call(context: &Context, body: Body) -> Result<Call> {
             context.name
         )));
     }
-    serde_json::from_slice::<Envelope>(&bytes).map(|envelope| envelope.call).map_err(invalid)
+    let call = serde_json::from_slice::<Envelope>(&bytes).map(|envelope| envelope.call).map_err(invalid);
+    // It may have held a password.
+    if let Ok(mut bytes) = bytes.try_into_mut() {
+        bytes.as_mut().zeroize();
+    }
+    call
 }
 
 async fn nothing_here() -> Response {
