@@ -76,6 +76,15 @@ impl Config {
         serde_json::from_slice(&bytes).map(Some).map_err(|e| bad(format!("line {}: {e}", e.line())))
     }
 
+    /// Keeps the file that is in use as the last good copy, unless it is kept already.
+    pub fn keep_copy(path: &Path) -> Result<()> {
+        let (good, copy) = (fs::read(path).map_err(Error::io(path))?, backup(path));
+        if fs::read(&copy).is_ok_and(|kept| kept == good) {
+            return Ok(());
+        }
+        spacedrive_api::record::replace_file(&copy, &good).map_err(Error::io(&copy))
+    }
+
     /// Writes the file in place of the older one, which stays beside it as the last good copy.
     pub fn write(&self, path: &Path) -> Result<()> {
         if let Ok(Some(_)) = Self::read(path) {

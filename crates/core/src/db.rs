@@ -75,7 +75,10 @@ impl Database {
 
     fn finish(path: &Path, mut connection: Connection, kind: &Kind) -> Result<Self> {
         let db = |e| Error::db(path)(e);
-        let migration = |e: rusqlite_migration::Error| Error::Migration { path: path.to_owned(), why: e.to_string() };
+        let migration = |e: rusqlite_migration::Error| match e {
+            rusqlite_migration::Error::RusqliteError { err, .. } => db(err),
+            e => Error::Migration { path: path.to_owned(), why: e.to_string() },
+        };
         connection.busy_timeout(BUSY).map_err(db)?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(db)?;
         let known =

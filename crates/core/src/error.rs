@@ -166,6 +166,11 @@ pub enum DatabaseFault {
 /// Sorts an error of SQLite.
 pub fn database_fault(error: &DatabaseError) -> DatabaseFault {
     use rusqlite::ErrorCode as Code;
+    /// SQLITE_IOERR_SHMSIZE: there is no room for the index of the WAL.
+    const SHM_SIZE: i32 = 10 | (19 << 8);
+    if matches!(error, rusqlite::Error::SqliteFailure(code, _) if code.extended_code == SHM_SIZE) {
+        return DatabaseFault::DiskFull;
+    }
     match error.sqlite_error_code() {
         Some(Code::DiskFull) => DatabaseFault::DiskFull,
         Some(Code::ReadOnly | Code::CannotOpen) => DatabaseFault::ReadOnly,

@@ -25,6 +25,9 @@ const MAX_NAME: usize = 200;
 /// The version of `library.json` that this build writes.
 const VERSION: i64 = 1;
 
+/// The largest `library.json` that is read, in bytes; the real one has a few hundred.
+const MAX_MANIFEST: u64 = 1 << 20;
+
 /// `library.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -46,7 +49,13 @@ impl Manifest {
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join("library.json");
         let damaged = |why: String| Error::LibraryDamaged { path: dir.to_owned(), why: format!("library.json: {why}") };
-        let bytes = match fs::read(&path) {
+        let bytes = match fs::metadata(&path) {
+            Ok(meta) if !meta.is_file() => return Err(damaged("it is not a file".to_owned())),
+            Ok(meta) if meta.len() > MAX_MANIFEST => return Err(damaged(format!("it has {} bytes", meta.len()))),
+            Ok(_) => fs::read(&path),
+            Err(error) => Err(error),
+        };
+        let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound && !dir.is_dir() => {
                 return Err(Error::LibraryMissing { path: dir.to_owned() });

@@ -177,6 +177,7 @@ fn prepare(data: &DataFiles, options: &Options) -> Result<Config> {
         config.networking = true;
         config.write(&data.config).map_err(from_core)?;
     }
+    Config::keep_copy(&data.config).map_err(from_core)?;
     files::make_dir(&data.libraries).map_err(from_core)?;
     if !data.cli_state.exists() {
         record::replace_file(&data.cli_state, b"{}\n").map_err(|e| ApiError::io(data.cli_state.display(), &e))?;

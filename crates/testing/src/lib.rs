@@ -13,7 +13,7 @@ mod root;
 pub use home::{Home, Outcome};
 pub use lab::Lab;
 pub use mount::Mount;
-pub use oracle::{Oracle, tree_hash};
+pub use oracle::{Oracle, change_in_wal, tree_hash};
 pub use process::{Guarded, Signal, is_running, open_files, resident_bytes, signal};
 pub use raw::RawClient;
 pub use root::{OTHER_USER, root_or_skip};

@@ -112,3 +112,13 @@ pub fn tree_hash(root: &Path, leave_out: impl Fn(&Path) -> bool) -> String {
     }
     hasher.finalize().to_hex().to_string()
 }
+
+/// Makes a change in a database of ours that stays in its WAL, and gives the bytes of that WAL.
+pub fn change_in_wal(database: &Path) -> Vec<u8> {
+    let connection = Connection::open(database).unwrap();
+    connection.pragma_update(None, "journal_mode", "wal").unwrap();
+    connection.execute_batch("CREATE TABLE foreign_rows (a); INSERT INTO foreign_rows VALUES (zeroblob(9000));").unwrap();
+    let mut wal = database.as_os_str().to_owned();
+    wal.push("-wal");
+    fs::read(PathBuf::from(wal)).unwrap()
+}
