@@ -22,6 +22,13 @@ pub const ALL: &[&str] = &[
     "device.revoke.after",
     "identity.write.before",
     "identity.write.after",
+    "pair.m1.sent",
+    "pair.m2.sent",
+    "pair.m3.sent",
+    "pair.m4.sent",
+    "pair.m5.sent",
+    "pair.m6.sent",
+    "pair.fail.sent",
 ];
 
 #[cfg(any(debug_assertions, feature = "failpoints"))]

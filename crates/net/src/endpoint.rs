@@ -64,11 +64,24 @@ fn base(key: SecretKey, alpns: Vec<Vec<u8>>) -> iroh::endpoint::Builder {
         .transport_config(transport)
 }
 
+/// The same for a connection that pairs: a person may take a minute to accept, so a dead side must be noticed meanwhile.
+const PAIR_KEEP_ALIVE: Duration = Duration::from_secs(1);
+const PAIR_SILENCE: Duration = Duration::from_secs(4);
+
 /// The options of a presence connection.
 pub(crate) fn presence_options() -> ConnectOptions {
+    options(PRESENCE_KEEP_ALIVE, PRESENCE_SILENCE)
+}
+
+/// The options of a connection that pairs.
+pub(crate) fn pair_options() -> ConnectOptions {
+    options(PAIR_KEEP_ALIVE, PAIR_SILENCE)
+}
+
+fn options(keep_alive: Duration, silence: Duration) -> ConnectOptions {
     let transport = QuicTransportConfig::builder()
-        .keep_alive_interval(PRESENCE_KEEP_ALIVE)
-        .max_idle_timeout(PRESENCE_SILENCE.try_into().ok())
+        .keep_alive_interval(keep_alive)
+        .max_idle_timeout(silence.try_into().ok())
         .max_concurrent_bidi_streams(VarInt::from_u32(8))
         .max_concurrent_uni_streams(VarInt::from_u32(8))
         .build();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use iroh::endpoint::{Connection, Incoming, IncomingAddr, RecvStream, SendStream};
 use iroh::{Endpoint, EndpointAddr, SecretKey};
 use spacedrive_core::devices::DeviceState;
+use spacedrive_core::failpoint;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use super::machine::{Action, End, Initiator, Input, Joiner, Side0};
 use super::session::{Claim, PairingState, Sessions};
 use super::throttle::Throttle;
 use crate::clock::{Moment, wait_until};
-use crate::endpoint::{PAIR, close};
+use crate::endpoint::{PAIR, close, pair_options};
 use crate::guests::{Guests, Seat};
 use crate::peers::Peers;
 use crate::{Error, Result};
@@ -272,9 +273,13 @@ async fn search(endpoint: &Endpoint, join: &Join) -> Result<Connection> {
             Some(address) => EndpointAddr::new(rendezvous).with_ip_addr(address),
             None => EndpointAddr::new(rendezvous),
         };
-        match tokio::time::timeout_at(until, endpoint.connect(address, PAIR)).await {
-            Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(error)) => tracing::debug!("nobody at the rendezvous yet: {error:#}"),
+        let dial = async {
+            let connecting = endpoint.connect_with_opts(address, PAIR, pair_options()).await.ok()?;
+            connecting.await.ok()
+        };
+        match tokio::time::timeout_at(until, dial).await {
+            Ok(Some(connection)) => return Ok(connection),
+            Ok(None) => {}
             Err(_) => return Err(Error::NoAnswer),
         }
         // Not there, or refused because of a crowd: again, until the time is over.
@@ -308,6 +313,19 @@ async fn talk(side: Side0, wire: &mut Wire, join: &Join) -> End {
     }
 }
 
+/// The failpoint after a message was sent.
+fn sent(message: &Message) -> &'static str {
+    match message {
+        Message::M1(_) => "pair.m1.sent",
+        Message::M2(_) => "pair.m2.sent",
+        Message::M3(_) => "pair.m3.sent",
+        Message::M4(_) => "pair.m4.sent",
+        Message::M5(_) => "pair.m5.sent",
+        Message::M6(_) => "pair.m6.sent",
+        Message::Fail(_) => "pair.fail.sent",
+    }
+}
+
 /// One connection that speaks pairing on one stream.
 struct Wire {
     connection: Connection,
@@ -333,6 +351,10 @@ impl Wire {
         let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_be_bytes();
         let frame = [length.as_slice(), &body].concat();
         let _ = timeout(PATIENCE, self.send.write_all(&frame)).await;
+        // A test ends the process here; what else it can do is end the connection.
+        if failpoint::hit(sent(message)).is_err() {
+            self.connection.close(close::PROTOCOL, b"failpoint");
+        }
     }
 
     /// The next message, unless the seat is taken away first.

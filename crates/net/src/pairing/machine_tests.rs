@@ -176,8 +176,8 @@ fn any_flipped_bit_is_noticed() {
         m
     });
     assert!(lengths[1..].iter().all(|&l| l > 0), "six messages: {lengths:?}");
-    for number in 1..=6 {
-        for bit in 0..lengths[number] * 8 {
+    for (number, length) in lengths.into_iter().enumerate().skip(1) {
+        for bit in 0..length * 8 {
             let (i, j) = run(initiator(), side(0, J, J, 0), |n, m| {
                 if n != number {
                     return m;
