@@ -16,6 +16,12 @@ pub mod pairing;
 mod peers;
 mod presence;
 
+#[cfg(test)]
+extern crate self as spacedrive_net;
+#[cfg(test)]
+#[path = "../tests/support/devices.rs"]
+mod support;
+
 pub use error::{Error, Result};
 pub use event::Event;
 pub use iroh::EndpointId;

@@ -11,3 +11,7 @@ pub mod info;
 pub(crate) mod machine;
 pub mod session;
 mod throttle;
+
+#[cfg(test)]
+#[path = "pairing/hostile_tests.rs"]
+mod hostile_tests;
