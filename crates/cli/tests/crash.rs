@@ -29,8 +29,8 @@ fn load(home: &Home, oracle: &Oracle, stop: &AtomicBool, next: &AtomicUsize) {
     while !stop.load(Ordering::Relaxed) {
         let number = next.fetch_add(1, Ordering::Relaxed);
         let name = format!("L{number}");
-        if oracle.create_library(home, "a", &name) && number % 4 != 0 {
-            oracle.delete_library(home, "a", &name, number % 2 == 0);
+        if oracle.create_library(home, "a", &name) && !number.is_multiple_of(4) {
+            oracle.delete_library(home, "a", &name, number.is_multiple_of(2));
         }
     }
 }

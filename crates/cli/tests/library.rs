@@ -141,8 +141,8 @@ fn one_library_is_open_in_one_instance() {
     library(&lab, &["switch", "Shared"]).exits(6);
     // A copy is the same library a second time.
     lab.run("--instance b library close").ok();
-    let copy = format!("cp -r shared/Shared.sdlibrary copy.sdlibrary");
-    Outcome::of(&mut lab.shell(&copy)).ok();
+    let copy = "cp -r shared/Shared.sdlibrary copy.sdlibrary";
+    Outcome::of(&mut lab.shell(copy)).ok();
     lab.run("--instance b library open shared/Shared.sdlibrary").ok();
     lab.run("--instance b library open copy.sdlibrary").exits(6);
 }
