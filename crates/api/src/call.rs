@@ -65,4 +65,10 @@ calls! {
     PairDecide => PairingInfo,
     /// Watches a pairing session to its end.
     PairWatch => PairingInfo,
+    /// The deleted libraries that can be restored.
+    LibraryTrash => Vec<Trashed>,
+    /// Restores a deleted library.
+    LibraryRestore => LibraryInfo,
+    /// Copies the instance's libraries into a new data dir.
+    InstanceCopy => InstanceCopied,
 }

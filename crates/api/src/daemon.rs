@@ -104,3 +104,28 @@ pub struct StatusInfo {
     #[serde(default)]
     pub devices: Vec<DeviceInfo>,
 }
+
+/// Copies the instance's configuration and libraries into a data dir that is being made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceCopy {
+    /// The new data dir (absolute): an empty folder of this user.
+    pub to: WirePath,
+}
+
+/// What was copied.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct InstanceCopied {
+    /// The libraries, by name.
+    pub libraries: Vec<String>,
+    /// The libraries that could not be copied, with the reason.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A library that could not be copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Its folder.
+    pub path: WirePath,
+    /// Why.
+    pub why: String,
+}

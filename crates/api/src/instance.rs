@@ -207,6 +207,25 @@ pub fn data_dir(root: &Path, name: &InstanceName) -> PathBuf {
     }
 }
 
+/// The data root of an instance with this data dir: the inverse of [`data_dir`].
+pub fn data_root(data_dir: &Path, name: &InstanceName) -> PathBuf {
+    match data_dir.parent() {
+        Some(parent) if !name.is_default() => parent.to_owned(),
+        _ => data_dir.to_owned(),
+    }
+}
+
+/// Where removed instances below this data root lie until they are restored or purged.
+pub fn trash(root: &Path) -> PathBuf {
+    root.join(TRASH)
+}
+
+/// The name of a trash in a folder that holds other things too.
+pub const TRASH: &str = ".spacedrive-trash";
+
+/// What begins the name of a data dir that is being made; one that nobody has locked is rubbish.
+pub const UNFINISHED: &str = ".unfinished-";
+
 /// The instance whose data dir has this folder name (`instance-alice`), if it is one.
 pub fn from_folder(folder: &str) -> Option<InstanceName> {
     folder.strip_prefix("instance-")?.parse().ok().filter(|name: &InstanceName| !name.is_default())
@@ -252,6 +271,26 @@ impl DataFiles {
             identity: dir.join("network_identity.json"),
             inbox: dir.join("inbox"),
         }
+    }
+
+    /// Whether an entry of this name in the data dir is the instance's own: one of its files, or a copy or journal
+    /// beside it. The default instance's data dir holds other instances, and may hold what is nobody's of ours.
+    pub fn owns(&self, entry: &std::ffi::OsStr) -> bool {
+        let own = [
+            &self.config,
+            &self.libraries,
+            &self.cli_state,
+            &self.database,
+            &self.lock,
+            &self.logs,
+            &self.trash,
+            &self.identity,
+            &self.inbox,
+        ];
+        own.iter().filter_map(|path| path.file_name()).any(|name| {
+            let (name, entry) = (name.as_bytes(), entry.as_bytes());
+            entry.strip_prefix(name).is_some_and(|rest| matches!(rest.first(), None | Some(b'.' | b'-')))
+        })
     }
 
     /// The file that the daemon logs to.

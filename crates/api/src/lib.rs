@@ -18,6 +18,7 @@ mod pairing;
 mod path;
 pub mod record;
 mod secret;
+mod trash;
 mod wire;
 
 pub use call::{Call, Request};
@@ -31,6 +32,7 @@ pub use network::*;
 pub use pairing::*;
 pub use path::WirePath;
 pub use secret::Secret;
+pub use trash::Trashed;
 pub use wire::{Envelope, Frame, MAX_REQUEST_BYTES, PROTOCOL, override_protocol, protocol};
 
 /// The version of this build, as `CARGO_PKG_VERSION` gives it.

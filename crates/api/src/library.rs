@@ -100,3 +100,14 @@ pub struct LibraryDeleted {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trash: Option<WirePath>,
 }
+
+/// Lists the deleted libraries that can be restored, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LibraryTrash {}
+
+/// Puts the newest deleted library of this name back to where it was, and opens it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LibraryRestore {
+    /// Its name.
+    pub name: String,
+}

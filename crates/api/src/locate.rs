@@ -46,10 +46,23 @@ pub fn data_dir_for_start(places: &Places, name: &InstanceName, flag: Option<&Pa
         check_owner(&local)?;
         return Ok(DataDir { path: local, origin: Origin::Current });
     }
-    if let Some(record) = Record::read(places, name).filter(|record| record.data_dir.0.is_dir()) {
+    if let Some(record) = Record::read(places, name).filter(|record| has_data(&record.data_dir.0)) {
         return Ok(DataDir { path: record.data_dir.0, origin: Origin::Record });
     }
     Ok(DataDir { path: local, origin: Origin::New })
+}
+
+/// The data dir of an instance that exists, whether its daemon runs or not: the one that `start` would use.
+///
+/// # Errors
+/// `NotFound` with the nearest names when there is no such instance.
+pub fn data_dir_of(places: &Places, name: &InstanceName, flag: Option<&Path>) -> Result<PathBuf> {
+    let chosen = data_dir_for_start(places, name, flag)?;
+    if DataFiles::new(&chosen.path).config.exists() {
+        return Ok(chosen.path);
+    }
+    let elsewhere = known(places).remove(name).flatten().filter(|_| !matches!(chosen.origin, Origin::Flag | Origin::Environment));
+    elsewhere.ok_or_else(|| no_such_instance(places, name))
 }
 
 /// The data dir that the flag or the environment asks for.
@@ -121,7 +134,7 @@ pub fn known(places: &Places) -> BTreeMap<InstanceName, Option<PathBuf>> {
         }
     }
     for record in Record::all(places) {
-        let there = record.data_dir.0.is_dir();
+        let there = has_data(&record.data_dir.0);
         let entry = all.entry(record.name).or_default();
         if there {
             *entry = Some(record.data_dir.0);
@@ -142,6 +155,13 @@ pub fn below_root(root: &Path) -> Vec<InstanceName> {
     let has_config = |name: &InstanceName| DataFiles::new(&instance::data_dir(root, name)).config.exists();
     let named = file_names(root).filter_map(|folder| instance::from_folder(&folder));
     std::iter::once(InstanceName::DEFAULT).chain(named).filter(has_config).collect()
+}
+
+/// Whether an instance's data are in this folder, whole or not. The folder itself proves nothing: the default
+/// instance's holds the others, and stays when it is removed.
+pub fn has_data(dir: &Path) -> bool {
+    let files = DataFiles::new(dir);
+    [&files.config, &files.database, &files.libraries].into_iter().any(|path| path.exists())
 }
 
 fn file_names(dir: &Path) -> impl Iterator<Item = String> {

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use spacedrive_api::ApiError;
 
 use crate::output::Output;
-use crate::{demo, instance, lab, library, network, serve, start, stop};
+use crate::{completions, demo, examples, instance, lab, library, man, network, serve, start, stop};
 
 /// Index files into libraries, find them, and move them between your devices, with any number of instances side by side.
 #[derive(Debug, Parser)]
@@ -78,6 +78,10 @@ pub(crate) enum Command {
     Network(network::Command),
     /// Show what this does, in a temporary folder
     Demo(demo::Arguments),
+    /// Print the script that makes a shell complete commands, names and paths
+    Completions(completions::Arguments),
+    /// Show or write the manual pages
+    Man(man::Arguments),
     /// The daemon itself, as `start` runs it
     #[command(hide = true)]
     Serve(serve::Arguments),
@@ -90,7 +94,7 @@ pub(crate) enum Command {
 pub(crate) fn parse() -> Result<Cli, ExitCode> {
     let output = |global: &Global| Output::new(global);
     let raw: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    let cli = Cli::try_parse().map_err(|error| {
+    let cli = try_parse(&raw).map_err(|error| {
         use clap::error::ErrorKind as Clap;
         let help =
             matches!(error.kind(), Clap::DisplayHelp | Clap::DisplayVersion | Clap::DisplayHelpOnMissingArgumentOrSubcommand);
@@ -110,6 +114,14 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
         return Err(output(&cli.global).error(&ApiError::invalid(message)));
     }
     Ok(cli)
+}
+
+/// Examples are in the help only, so they are added only when it is asked for.
+fn try_parse(raw: &[String]) -> Result<Cli, clap::Error> {
+    let asks = |arg: &String| matches!(arg.as_str(), "--help" | "-h" | "help");
+    let program = if raw.len() < 2 || raw.iter().any(asks) { examples::add(Cli::command()) } else { Cli::command() };
+    let matches = program.try_get_matches()?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut Cli::command()))
 }
 
 /// Every value of `--instance` on the command line. Clap itself keeps only the ones at one level of subcommands.

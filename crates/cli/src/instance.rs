@@ -1,5 +1,13 @@
 //! `instance …`: every instance on the machine.
 
+mod doctor;
+mod life;
+mod logs;
+mod shell;
+
+pub(crate) use life::{removed_names, trashed_table};
+
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -21,6 +29,7 @@ pub(crate) enum Command {
     /// List every instance on this machine
     List,
     /// Stop an instance
+    #[command(after_help = "Examples:\n  spacedrive instance stop alice\n  spacedrive stop --all")]
     Stop {
         /// Its name
         name: String,
@@ -29,6 +38,36 @@ pub(crate) enum Command {
     Current,
     /// Run a command with throw-away instances around it
     Run(crate::lab::RunArgs),
+    /// Make an instance without starting it
+    Create(life::Create),
+    /// Start instances in the background
+    Start(life::Start),
+    /// Stop instances and start them again with the same data
+    Restart(life::Restart),
+    /// Show one instance, running or not (exit 3 if it is not)
+    Status(life::Status),
+    /// Show an instance's log
+    Logs(logs::Arguments),
+    /// Rename a stopped instance
+    Rename(life::Rename),
+    /// Copy an instance, running or not: same libraries, another device
+    Clone(life::Clone),
+    /// Remove a stopped instance, to the trash or for good
+    Remove(life::Remove),
+    /// Restore a removed instance; without a name, list what can be restored
+    Restore(life::Restore),
+    /// Remove what dead daemons left behind, and nothing else
+    Clean(life::Clean),
+    /// Look for what is wrong with instances, and mend what can be mended
+    Doctor(doctor::Arguments),
+    /// Print the environment that makes an instance this shell's default
+    Env(shell::Env),
+    /// Run a command for each of several instances
+    Exec(shell::Exec),
+    /// Print the address of an instance's socket
+    Url(shell::Url),
+    /// Print the current instance for a shell prompt; prints nothing for the default one
+    Prompt(shell::Prompt),
 }
 
 #[derive(Serialize)]
@@ -37,22 +76,63 @@ struct Current<'a> {
     origin: NameOrigin,
 }
 
-pub(crate) async fn run(session: &Session, command: Command) -> Result<()> {
+pub(crate) async fn run(session: &Session, command: Command) -> Result<ExitCode> {
+    if let Some(spec) = session.failpoint() {
+        spacedrive_daemon::instance::arm(&spec)?;
+    }
     match command {
         Command::List => list(session).await,
-        Command::Stop { name } => stop(session, &name).await,
+        Command::Stop { name } => stop::one(&named(session, &name, "stop")?).await,
         Command::Current => current(session),
-        // It ends with the command's own exit code, so `main` runs it.
-        Command::Run(_) => Ok(()),
+        Command::Run(args) => return crate::lab::run(session, args).await,
+        Command::Create(args) => life::create(session, &args).await,
+        Command::Start(args) => life::start(session, &args).await,
+        Command::Restart(args) => life::restart(session, &args).await,
+        Command::Status(args) => life::status(session, &args).await,
+        Command::Logs(args) => logs::logs(session, &args).await,
+        Command::Rename(args) => life::rename(session, &args).await,
+        Command::Clone(args) => life::clone(session, &args).await,
+        Command::Remove(args) => life::remove(session, &args).await,
+        Command::Restore(args) => life::restore(session, &args).await,
+        Command::Clean(args) => life::clean(session, &args),
+        Command::Doctor(args) => doctor::doctor(session, &args).await,
+        Command::Env(args) => shell::env(session, &args).await,
+        Command::Exec(args) => return shell::exec(session, &args).await,
+        Command::Url(args) => shell::url(session, &args),
+        Command::Prompt(args) => shell::prompt(session, &args),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The session of the instance that `instance VERB NAME` names.
+fn named(session: &Session, name: &str, verb: &str) -> Result<Session> {
+    let name: InstanceName = name.parse()?;
+    if session.name_origin == NameOrigin::Flag && session.name != name {
+        return Err(ApiError::invalid(format!("`--instance {}` contradicts `instance {verb} {name}`", session.name)));
+    }
+    let mut session = session.for_instance(name);
+    if let Some(root) = &session.data_dir {
+        session.places.data_root = Some(session.places.current.join(root));
+    }
+    Ok(session)
+}
+
+/// The same for an instance that must exist.
+fn existing(session: &Session, name: &str, verb: &str) -> Result<Session> {
+    let session = named(session, name, verb)?;
+    if locate::was_started(&session.places, &session.name) {
+        Ok(session)
+    } else {
+        Err(locate::no_such_instance(&session.places, &session.name))
     }
 }
 
-async fn stop(session: &Session, name: &str) -> Result<()> {
-    let name: InstanceName = name.parse()?;
-    if session.name_origin == NameOrigin::Flag && session.name != name {
-        return Err(ApiError::invalid(format!("`--instance {}` contradicts `instance stop {name}`", session.name)));
+/// The same for a command whose name may be left out, which then looks at the current instance.
+fn existing_or_current(session: &Session, name: Option<&str>, verb: &str) -> Result<Session> {
+    match name {
+        Some(name) => existing(session, name, verb),
+        None => existing(&session.for_instance(session.name.clone()), session.name.as_str(), verb),
     }
-    stop::one(&session.for_instance(name)).await
 }
 
 fn current(session: &Session) -> Result<()> {
@@ -77,7 +157,7 @@ async fn list(session: &Session) -> Result<()> {
         let rows = instances.iter().map(|i| {
             [
                 i.name.clone(),
-                status(i.status).to_owned(),
+                word(i.status).to_owned(),
                 i.pid.map_or_else(dash, |pid| pid.to_string()),
                 i.uptime_s.map_or_else(dash, duration),
                 i.version.clone().unwrap_or_else(dash),
@@ -111,7 +191,7 @@ pub(crate) async fn all(session: &Session) -> Result<Vec<InstanceInfo>> {
     Ok(instances)
 }
 
-async fn probe(session: &Session, data_dir: Option<WirePath>) -> Result<InstanceInfo> {
+pub(crate) async fn probe(session: &Session, data_dir: Option<WirePath>) -> Result<InstanceInfo> {
     let sockets = locate::sockets(&session.places, &session.name)?;
     let mut info = InstanceInfo {
         name: session.name.to_string(),
@@ -166,7 +246,7 @@ async fn probe(session: &Session, data_dir: Option<WirePath>) -> Result<Instance
     Ok(info)
 }
 
-fn status(status: InstanceStatus) -> &'static str {
+pub(crate) fn word(status: InstanceStatus) -> &'static str {
     match status {
         InstanceStatus::Running => "running",
         InstanceStatus::Stopped => "stopped",

@@ -6,8 +6,8 @@ use clap::Subcommand;
 use serde::Serialize;
 use spacedrive_api::client::Client;
 use spacedrive_api::{
-    ApiError, LibraryClose, LibraryCreate, LibraryDelete, LibraryGet, LibraryInfo, LibraryList, LibraryOpen, LibraryState,
-    Result, WirePath,
+    ApiError, LibraryClose, LibraryCreate, LibraryDelete, LibraryGet, LibraryInfo, LibraryList, LibraryOpen, LibraryRestore,
+    LibraryState, LibraryTrash, Result, WirePath,
 };
 use uuid::Uuid;
 
@@ -60,6 +60,11 @@ pub(crate) enum Command {
         /// Delete for good instead of moving it to the trash
         #[arg(long)]
         purge: bool,
+    },
+    /// Restore a deleted library and switch to it; without a name, list what can be restored
+    Restore {
+        /// Its name
+        name: Option<String>,
     },
 }
 
@@ -149,6 +154,15 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<()> {
                     .map_or(String::new(), |trash| format!(", now in {}", printable(&trash.to_string_lossy())));
                 format!("Deleted library `{}`{place}", printable(&library.name))
             });
+        }
+        Command::Restore { name: None } => {
+            let deleted = client.call(LibraryTrash {}).await?;
+            session.output.result(&deleted, || crate::instance::trashed_table(&deleted, "LIBRARY"));
+        }
+        Command::Restore { name: Some(name) } => {
+            let library = client.call(LibraryRestore { name }).await?;
+            switch(Some(library.id))?;
+            show(session, &library, true, "Restored library");
         }
     }
     Ok(())

@@ -2,14 +2,17 @@
 
 mod args;
 mod cli_state;
+mod completions;
 mod connect;
 mod daemon;
 mod demo;
 mod device;
 mod error;
+mod examples;
 mod instance;
 mod lab;
 mod library;
+mod man;
 mod network;
 mod output;
 mod pairing;
@@ -28,6 +31,9 @@ use session::Session;
 use spacedrive_api::Result;
 
 fn main() -> ExitCode {
+    if let Some(code) = completions::answer() {
+        return code;
+    }
     let cli = match args::parse() {
         Ok(cli) => cli,
         Err(code) => return code,
@@ -47,7 +53,7 @@ fn run(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Start(args) if args.foreground => start::foreground(session, &args)?,
         Command::Serve(args) => serve::run(session, &args)?,
         Command::Lab(args) => lab::keep(session, &args)?,
-        Command::Instance(instance::Command::Run(args)) => return session::block_on(lab::run(session, args))?,
+        Command::Instance(command) => return session::block_on(instance::run(session, command))?,
         other => session::block_on(run_client(session, other))??,
     }
     Ok(ExitCode::SUCCESS)
@@ -59,10 +65,11 @@ async fn run_client(session: &Session, command: Command) -> Result<()> {
         Command::Stop(args) => stop::stop(session, &args).await,
         Command::Daemon => daemon::daemon(session).await,
         Command::Status => status::status(session).await,
-        Command::Instance(command) => instance::run(session, command).await,
         Command::Library(command) => library::run(session, command).await,
         Command::Network(command) => network::run(session, command).await,
+        Command::Completions(args) => completions::completions(session, &args),
+        Command::Man(args) => man::man(session, &args),
         Command::Demo(args) => demo::demo(session, &args),
-        Command::Serve(_) | Command::Lab(_) => Ok(()),
+        Command::Instance(_) | Command::Serve(_) | Command::Lab(_) => Ok(()),
     }
 }

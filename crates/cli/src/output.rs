@@ -107,6 +107,11 @@ impl Output {
         !self.quiet && !self.json && std::io::stderr().is_terminal()
     }
 
+    /// Whether results go to a terminal as text.
+    pub(crate) fn is_terminal(&self) -> bool {
+        !self.json && std::io::stdout().is_terminal()
+    }
+
     /// Asks a person a question that is answered by y or n.
     pub(crate) fn confirm(&self, question: &str) -> bool {
         if !std::io::stdin().is_terminal() {

@@ -57,6 +57,11 @@ impl Session {
         }
     }
 
+    /// The failpoint that a test asks for; see `docs/testing.md`.
+    pub(crate) fn failpoint(&self) -> Option<String> {
+        std::env::var("SPACEDRIVE_FAIL").ok().filter(|spec| !spec.is_empty())
+    }
+
     /// A command line for this instance, to show in a hint.
     pub(crate) fn command(&self, rest: &str) -> String {
         if self.name.is_default() { format!("spacedrive {rest}") } else { format!("spacedrive --instance {} {rest}", self.name) }

@@ -17,7 +17,7 @@ use crate::connect::{AGAIN, STARTING, attempt, other_data_dir, same_dir, wait_un
 use crate::output::printable;
 use crate::session::{Session, block_on};
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(
     after_help = "Examples:\n  spacedrive start\n  spacedrive start --instance alice --enable-networking\n  spacedrive start --foreground"
 )]
@@ -62,31 +62,48 @@ const SECRETS: &[&str] = &["SPACEDRIVE_PASSWORD", "SPACEDRIVE_PAIR_CODE"];
 
 /// What `start` prints as JSON.
 #[derive(Serialize)]
-struct Started<'a> {
+pub(crate) struct Started {
     #[serde(flatten)]
-    daemon: &'a DaemonInfo,
+    pub(crate) daemon: DaemonInfo,
     already_running: bool,
 }
 
 /// How often `start` tries again when a daemon that was in its way has ended meanwhile.
 const ATTEMPTS: usize = 4;
 
+impl Started {
+    /// What a person is told. `data_dir` is what was chosen, when this start did the starting.
+    pub(crate) fn text(&self, session: &Session, data_dir: Option<&DataDir>) -> String {
+        match data_dir {
+            Some(data_dir) => started_text(session, &self.daemon, data_dir),
+            None => already_text(&self.daemon),
+        }
+    }
+}
+
 /// Starts the daemon in the background; returns once it answers, or with the reason why it could not start.
 pub(crate) async fn background(session: &Session, args: &Arguments) -> Result<()> {
+    let (started, data_dir) = launch(session, args, None).await?;
+    session.output.result(&started, || started.text(session, data_dir.as_ref()));
+    Ok(())
+}
+
+/// Starts the daemon, in `chosen` or where it belongs. The data dir is `None` when it was running already.
+pub(crate) async fn launch(session: &Session, args: &Arguments, chosen: Option<DataDir>) -> Result<(Started, Option<DataDir>)> {
+    let running = |daemon| (Started { daemon, already_running: true }, None);
     let mut attempts = 1..=ATTEMPTS;
     loop {
-        let (data_dir, running) = look(session).await?;
-        if let Some(info) = running {
-            return already(session, &info);
-        }
+        let data_dir = match &chosen {
+            Some(chosen) => chosen.clone(),
+            None => match look(session).await? {
+                (_, Some(info)) => return Ok(running(info)),
+                (data_dir, None) => data_dir,
+            },
+        };
         match readiness(spawn(session, args, &data_dir)?) {
-            Ok(info) => {
-                let text = || started_text(session, &info, &data_dir);
-                session.output.result(&Started { daemon: &info, already_running: false }, text);
-                return Ok(());
-            }
+            Ok(daemon) => return Ok((Started { daemon, already_running: false }, Some(data_dir))),
             Err(error) => match rival(session, &data_dir, error, attempts.next().is_some()).await? {
-                Some(info) => return already(session, &info),
+                Some(info) => return Ok(running(info)),
                 None => continue,
             },
         }
@@ -129,7 +146,8 @@ pub(crate) fn foreground(session: &Session, args: &Arguments) -> Result<()> {
             ..options(session, data_dir.path.clone(), true)
         };
         let run = spacedrive_daemon::run(options, |info| {
-            session.output.result(&Started { daemon: info, already_running: false }, || started_text(session, info, &data_dir));
+            let started = Started { daemon: info.clone(), already_running: false };
+            session.output.result(&started, || started_text(session, info, &data_dir));
         });
         match run {
             Ok(()) => return Ok(()),
@@ -156,7 +174,7 @@ pub(crate) fn options(session: &Session, data_dir: std::path::PathBuf, log_to_st
         no_mdns: false,
         log_to_stderr,
         log_filter: verbose.or_else(|| std::env::var("SPACEDRIVE_LOG").ok().filter(|filter| !filter.is_empty())),
-        failpoint: std::env::var("SPACEDRIVE_FAIL").ok().filter(|spec| !spec.is_empty()),
+        failpoint: session.failpoint(),
     }
 }
 
@@ -208,15 +226,17 @@ fn unresponsive(session: &Session, pid: Option<u32>) -> ApiError {
 }
 
 fn already(session: &Session, info: &DaemonInfo) -> Result<()> {
-    session.output.result(&Started { daemon: info, already_running: true }, || {
-        format!(
-            "Instance `{}` is already running (pid {}), data in {}",
-            info.name,
-            info.pid,
-            printable(&info.data_dir.to_string_lossy())
-        )
-    });
+    session.output.result(&Started { daemon: info.clone(), already_running: true }, || already_text(info));
     Ok(())
+}
+
+fn already_text(info: &DaemonInfo) -> String {
+    format!(
+        "Instance `{}` is already running (pid {}), data in {}",
+        info.name,
+        info.pid,
+        printable(&info.data_dir.to_string_lossy())
+    )
 }
 
 fn started_text(session: &Session, info: &DaemonInfo, data_dir: &DataDir) -> String {

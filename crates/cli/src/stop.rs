@@ -24,9 +24,9 @@ pub(crate) struct Arguments {
 
 /// What became of one instance.
 #[derive(Debug, Serialize)]
-struct Stopped {
+pub(crate) struct Stopped {
     name: String,
-    was_running: bool,
+    pub(crate) was_running: bool,
     pid: Option<u32>,
 }
 
@@ -84,7 +84,7 @@ async fn all(session: &Session) -> Result<()> {
     }
 }
 
-async fn end(session: &Session) -> Result<Stopped> {
+pub(crate) async fn end(session: &Session) -> Result<Stopped> {
     let name = session.name.to_string();
     let client = match attempt(session).await? {
         Ok(client) => client,

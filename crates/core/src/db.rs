@@ -159,6 +159,42 @@ impl Database {
     }
 }
 
+/// Opens a database to look at it, while another process may have it: nothing in it is changed, its schema included.
+fn look(path: &Path, kind: &Kind) -> Result<Connection> {
+    let damaged = |why: &str| Error::BadFile { path: path.to_owned(), why: why.to_owned() };
+    if !fs::metadata(path).map_err(Error::io(path))?.is_file() {
+        return Err(damaged("it is not a file"));
+    }
+    let connection = Connection::open_with_flags(path, FLAGS).map_err(Error::db(path))?;
+    let id: i32 = (|| {
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "query_only", true)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))
+    })()
+    .map_err(Error::db(path))?;
+    if id == kind.application_id { Ok(connection) } else { Err(damaged("it is not a database of ours")) }
+}
+
+/// Runs `work` on a database that this process has not opened; see [`look`].
+pub(crate) fn peek<T>(path: &Path, kind: &Kind, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+    work(&look(path, kind)?).map_err(Error::db(path))
+}
+
+/// Copies the database `from` to the new file `to` as one consistent state, synced, while others may be writing to
+/// `from`.
+pub(crate) fn back_up(from: &Path, to: &Path, kind: &Kind) -> Result<()> {
+    let source = look(from, kind)?;
+    fs::OpenOptions::new().write(true).create_new(true).open(to).map_err(Error::io(to))?;
+    let mut copy = Connection::open_with_flags(to, FLAGS).map_err(Error::db(to))?;
+    // One step for all pages: a reader's view of the source, which hinders no writer.
+    rusqlite::backup::Backup::new(&source, &mut copy)
+        .and_then(|backup| backup.run_to_completion(i32::MAX, Duration::ZERO, None))
+        .map_err(Error::db(to))?;
+    drop(copy);
+    fs::File::open(to).and_then(|file| file.sync_all()).map_err(Error::io(to))
+}
+
 /// One process has the database open, so waiting is for checkpoints and tools that look in from outside.
 const BUSY: Duration = Duration::from_secs(10);
 

@@ -41,6 +41,14 @@ pub enum Error {
         /// Where it lies.
         path: PathBuf,
     },
+    /// No deleted thing goes by this name.
+    #[error("nothing named `{}` is in the trash", query.escape_debug())]
+    NotInTrash {
+        /// What was asked for.
+        query: String,
+        /// The names that are nearest to it.
+        nearest: Vec<String>,
+    },
     /// The library cannot be used as it is; nothing in it was touched.
     #[error("library at {} is damaged: {why}", path.display())]
     LibraryDamaged {

@@ -29,6 +29,8 @@ pub const ALL: &[&str] = &[
     "pair.m5.sent",
     "pair.m6.sent",
     "pair.fail.sent",
+    "instance.clone.library",
+    "instance.remove.piece",
 ];
 
 #[cfg(any(debug_assertions, feature = "failpoints"))]

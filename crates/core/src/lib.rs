@@ -2,15 +2,18 @@
 //!
 //! This crate never prints, never reads the environment and never sees a socket: what it needs is handed to it.
 
+pub mod clone;
 pub mod config;
 mod db;
 pub mod devices;
 mod error;
 pub mod failpoint;
 pub mod files;
+pub mod health;
 pub mod instance;
 mod libraries;
 pub mod library;
+pub mod trash;
 
 pub use error::{DatabaseError, DatabaseFault, Error, Result, database_fault};
 pub use libraries::{Libraries, LibraryEntry};

@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use spacedrive_api::{LibraryDeleted, LibraryInfo, LibraryState, WirePath};
+use spacedrive_api::{LibraryDeleted, LibraryInfo, LibraryState, Trashed, WirePath};
 use uuid::Uuid;
 
+use crate::db::instance::KnownLibrary;
 use crate::error::{DatabaseFault, database_fault};
 use crate::instance::InstanceStore;
 use crate::library::{EXTENSION, Library, Manifest, UNFINISHED};
-use crate::{Error, Result, failpoint, files};
+use crate::{Error, Result, failpoint, files, trash};
 
 /// The libraries of one instance.
 #[derive(Debug)]
@@ -27,6 +28,25 @@ pub struct Libraries {
     known: Mutex<BTreeMap<PathBuf, LibraryEntry>>,
 }
 
+/// The folder of every library that an instance knows, with whether a person closed it. `tidy` removes what a
+/// crash left half made.
+pub(crate) fn paths(dir: &Path, known: Vec<KnownLibrary>, tidy: bool) -> Result<BTreeMap<PathBuf, bool>> {
+    let mut paths = BTreeMap::new();
+    for entry in fs::read_dir(dir).map_err(Error::io(dir))? {
+        let path = entry.map_err(Error::io(dir))?.path();
+        let unfinished = path.file_name().unwrap_or_default().to_string_lossy().starts_with(UNFINISHED);
+        if unfinished && tidy {
+            fs::remove_dir_all(&path).map_err(Error::io(&path))?;
+        } else if !unfinished && path.extension().is_some_and(|e| e == EXTENSION) {
+            paths.insert(path, false);
+        }
+    }
+    for known in known {
+        paths.insert(dir.join(known.path), known.closed);
+    }
+    Ok(paths)
+}
+
 /// What the registry holds of one library.
 #[derive(Debug, Clone)]
 pub struct LibraryEntry {
@@ -39,19 +59,7 @@ impl Libraries {
     /// is listed with its problem and stops nothing.
     pub fn discover(dir: &Path, trash: &Path, store: Arc<InstanceStore>) -> Result<Self> {
         files::make_dir(dir)?;
-        let mut paths: BTreeMap<PathBuf, bool> = BTreeMap::new();
-        for entry in fs::read_dir(dir).map_err(Error::io(dir))? {
-            let path = entry.map_err(Error::io(dir))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with(UNFINISHED) {
-                fs::remove_dir_all(&path).map_err(Error::io(&path))?;
-            } else if path.extension().is_some_and(|e| e == EXTENSION) {
-                paths.insert(path, false);
-            }
-        }
-        for known in store.libraries()? {
-            paths.insert(known.path, known.closed);
-        }
+        let paths = paths(dir, store.libraries()?, true)?;
         let known = paths
             .into_iter()
             .map(|(path, closed)| {
@@ -93,12 +101,12 @@ impl Libraries {
         }
         let library = Library::create(parent.unwrap_or(&self.dir), name)?;
         let remembered = match parent {
-            Some(_) => self.store.remember_library(library.dir(), false),
+            Some(_) => self.store.remember_library(self.stored(library.dir()), false),
             None => Ok(()),
         };
         let done = remembered.and_then(|()| failpoint::hit("library.create.done").map_err(Error::io(library.dir())));
         if let Err(error) = done {
-            let _ = self.store.forget_library(library.dir());
+            let _ = self.store.forget_library(self.stored(library.dir()));
             library.discard();
             return Err(error);
         }
@@ -131,9 +139,9 @@ impl Libraries {
             return Err(Error::LibraryExists { name: library.name().to_owned(), path: other.clone() });
         }
         if path.parent() == Some(&self.dir) {
-            self.store.forget_library(path)?;
+            self.store.forget_library(self.stored(path))?;
         } else {
-            self.store.remember_library(path, false)?;
+            self.store.remember_library(self.stored(path), false)?;
         }
         let entry = LibraryEntry::of(Arc::new(library));
         let info = entry.info();
@@ -164,7 +172,7 @@ impl Libraries {
     pub fn close(&self, query: &str) -> Result<LibraryInfo> {
         let _change = self.change();
         let path = find(&self.lock(), query)?;
-        self.store.remember_library(&path, true)?;
+        self.store.remember_library(self.stored(&path), true)?;
         let open = self.lock().get_mut(&path).and_then(|entry| entry.open.take());
         // What is left in the WAL is taken in when it is opened again.
         if let Some(Err(error)) = open.map(|library| library.checkpoint()) {
@@ -186,11 +194,11 @@ impl Libraries {
         if let Some(Err(error)) = open.map(|library| library.checkpoint()) {
             tracing::warn!(%error, path = %path.display(), "library is closed without a checkpoint");
         }
-        let removed = self.remove_folder(&path, purge);
+        let removed = self.remove_folder(&path, &entry.info.name, purge);
         match removed {
             Ok(trash) => {
                 self.lock().remove(&path);
-                self.store.forget_library(&path)?;
+                self.store.forget_library(self.stored(&path))?;
                 Ok(LibraryDeleted { library: entry.info(), trash: trash.map(WirePath) })
             }
             Err(error) => {
@@ -201,40 +209,69 @@ impl Libraries {
         }
     }
 
-    fn remove_folder(&self, path: &Path, purge: bool) -> Result<Option<PathBuf>> {
+    /// Moves the folder to the trash in one step, so that a crash leaves it whole or out of the way.
+    fn remove_folder(&self, path: &Path, name: &str, purge: bool) -> Result<Option<PathBuf>> {
         if fs::symlink_metadata(path).is_err() {
             return Ok(None);
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // The folder gets another name first, in one step: a crash leaves it whole or out of the way.
-        let parked = if path.parent() == Some(&self.dir) {
-            self.trash.join("libraries")
-        } else {
-            path.with_file_name(".spacedrive-trash")
-        };
-        files::make_dir(&parked)?;
-        let parked = parked.join(format!("{}-{name}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ")));
-        let moved = files::rename_new(path, &parked)
-            .and_then(|()| failpoint::hit("library.delete.rename").map_err(Error::io(&parked)))
-            .and_then(|()| path.parent().map_or(Ok(()), files::sync_dir));
-        if let Err(error) = moved {
-            let _ = files::rename_new(&parked, path);
+        let trash = self.trash();
+        let trashed = trash::put(&trash, path, name, self.stored(path))?;
+        if let Err(error) = failpoint::hit("library.delete.rename").map_err(Error::io(&trashed.path.0)) {
+            let _ = trash::restore(&trash, &trashed, path);
             return Err(error);
         }
         if !purge {
-            return Ok(Some(parked));
+            return Ok(Some(trashed.path.0));
         }
-        match fs::remove_dir_all(&parked) {
-            Ok(()) => {
-                let _ = parked.parent().map(fs::remove_dir);
-                Ok(None)
-            }
+        match trash::purge(&trash, &trashed) {
+            Ok(()) => Ok(None),
             // Deleted it is, and the answer says where the rest lies.
             Err(error) => {
-                tracing::warn!(%error, path = %parked.display(), "a deleted library cannot be removed from the trash");
-                Ok(Some(parked))
+                tracing::warn!(%error, path = %trashed.path.0.display(), "a deleted library cannot be removed from the trash");
+                Ok(Some(trashed.path.0))
             }
         }
+    }
+
+    /// The deleted libraries, the newest first.
+    pub fn deleted(&self) -> Result<Vec<Trashed>> {
+        let mut all = trash::list(&self.trash())?;
+        for trashed in &mut all {
+            trashed.from = WirePath(self.dir.join(&trashed.from.0));
+        }
+        Ok(all)
+    }
+
+    /// Puts the newest deleted library of this name back to where it was, and opens it.
+    pub fn restore(&self, name: &str) -> Result<LibraryInfo> {
+        let _change = self.change();
+        let deleted = self.deleted()?;
+        let Some(trashed) = deleted.iter().find(|trashed| trashed.name == name) else {
+            let mut names: Vec<String> = deleted.into_iter().map(|trashed| trashed.name).collect();
+            names.dedup();
+            return Err(Error::NotInTrash { query: name.to_owned(), nearest: spacedrive_api::nearest(name, &names) });
+        };
+        let path = trashed.from.0.clone();
+        if let Some((path, _)) = self.lock().iter().find(|(other, entry)| entry.info.name == name || **other == path) {
+            return Err(Error::LibraryExists { name: name.to_owned(), path: path.clone() });
+        }
+        if fs::symlink_metadata(&path).is_ok() {
+            return Err(Error::LibraryExists { name: name.to_owned(), path });
+        }
+        trash::restore(&self.trash(), trashed, &path)?;
+        self.open_known(&path).inspect_err(|error| {
+            self.lock().insert(path.clone(), LibraryEntry::failed(&path, error));
+        })
+    }
+
+    fn trash(&self) -> PathBuf {
+        self.trash.join("libraries")
+    }
+
+    /// How a library's folder is written down: relative to the instance's own folder of libraries when it lies
+    /// there, so that the instance can be moved.
+    fn stored<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.dir).unwrap_or(path)
     }
 
     /// Closes everything for a shutdown; what was open is opened again at the next start.

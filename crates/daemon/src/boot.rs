@@ -51,10 +51,8 @@ pub struct Options {
 /// # Errors
 /// Why it could not start; nothing is left behind then but what a later start can use.
 pub fn run(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
-    if let Some(spec) = &options.failpoint
-        && !spacedrive_core::failpoint::arm(spec)
-    {
-        return Err(ApiError::invalid(format!("failpoint `{spec}`: not of the form name:N[:kill|error], or not compiled in")));
+    if let Some(spec) = &options.failpoint {
+        crate::instance::arm(spec)?;
     }
     raise_open_files();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -195,7 +193,7 @@ fn config_hint(error: ApiError, data: &DataFiles) -> ApiError {
 }
 
 /// Writes the instance's record. Without it the instance works, but is not found from other folders.
-fn remember(places: &Places, name: &InstanceName, data: &DataFiles, socket: &Path) {
+pub(crate) fn remember(places: &Places, name: &InstanceName, data: &DataFiles, socket: &Path) {
     let record = Record { name: name.clone(), data_dir: data.dir.as_path().into(), socket: socket.into() };
     if Record::read(places, name).as_ref() == Some(&record) {
         return;

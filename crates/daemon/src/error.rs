@@ -14,6 +14,10 @@ pub(crate) fn from_core(error: Error) -> ApiError {
         Error::LibraryNotFound { nearest, .. } => {
             ApiError::not_found(message).hint(format!("did you mean `{}`?", nearest.join("` or `")))
         }
+        Error::NotInTrash { nearest, .. } if nearest.is_empty() => ApiError::not_found(message),
+        Error::NotInTrash { nearest, .. } => {
+            ApiError::not_found(message).hint(format!("did you mean `{}`?", nearest.join("` or `")))
+        }
         Error::LibraryAmbiguous { .. } => ApiError::not_found(message).hint("use the id: spacedrive library list"),
         Error::LibraryExists { .. } => ApiError::conflict(message),
         Error::LibraryDamaged { .. } => {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use spacedrive_api::{LibraryClose, LibraryCreate, LibraryDelete, LibraryDeleted, LibraryGet, LibraryInfo, LibraryOpen, Result};
+use spacedrive_api::{
+    LibraryClose, LibraryCreate, LibraryDelete, LibraryDeleted, LibraryGet, LibraryInfo, LibraryOpen, LibraryRestore, Result,
+    Trashed,
+};
 
 use crate::context::Context;
 
@@ -40,4 +43,13 @@ pub(crate) async fn get(context: &Arc<Context>, request: &LibraryGet) -> Result<
 pub(crate) async fn delete(context: &Arc<Context>, request: &LibraryDelete) -> Result<LibraryDeleted> {
     let request = request.clone();
     context.blocking(move |c| c.libraries.delete(&request.library, request.purge)).await
+}
+
+pub(crate) async fn deleted(context: &Arc<Context>) -> Result<Vec<Trashed>> {
+    context.blocking(|c| c.libraries.deleted()).await
+}
+
+pub(crate) async fn restore(context: &Arc<Context>, request: &LibraryRestore) -> Result<LibraryInfo> {
+    let name = request.name.clone();
+    context.blocking(move |c| c.libraries.restore(&name)).await
 }

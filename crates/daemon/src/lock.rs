@@ -104,7 +104,7 @@ impl Drop for Starting {
 
 /// Tries for a while. The file that was locked must still be the one at the path: the former holder
 /// removes it when it ends.
-async fn patient(path: &Path) -> Result<Option<File>> {
+pub(crate) async fn patient(path: &Path) -> Result<Option<File>> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         check_ours(path)?;

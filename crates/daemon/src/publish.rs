@@ -117,7 +117,7 @@ enum Lost {
 }
 
 /// Removes a socket of this user that nobody listens on; refuses to touch anything else.
-fn clear_stale(path: &Path) -> Result<()> {
+pub(crate) fn clear_stale(path: &Path) -> Result<()> {
     let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
     let at = path.display();
     if !meta.file_type().is_socket() {
