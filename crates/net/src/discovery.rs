@@ -6,6 +6,7 @@ use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use iroh::address_lookup::{AddrFilter, AddressLookup, EndpointData, EndpointInfo, Error as LookupError, Item};
 use iroh::{Endpoint, EndpointId, TransportAddr};
@@ -142,12 +143,42 @@ fn read(path: &Path) -> Option<Record> {
     (alive && record.addresses.iter().all(|address| address.ip().is_loopback())).then_some(record)
 }
 
-/// Multicast DNS for `endpoint`. `None`, with a line in the log, when this machine has no network for it.
-pub(crate) fn mdns(endpoint: &Endpoint, cadence: std::time::Duration) -> Option<MdnsAddressLookup> {
+/// Who is announced by multicast DNS. The two kinds have names of their own: a service's members answer for each
+/// other's rate, so a slow one would drown out a fast one of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Announced {
+    /// A device, all the time, and so seldom.
+    Device,
+    /// A pairing code, for some minutes: somebody waits.
+    Code,
+}
+
+impl Announced {
+    fn service(self) -> &'static str {
+        match self {
+            Self::Device => "spacedrive",
+            Self::Code => "spacedrive-pair",
+        }
+    }
+
+    /// How often to ask who is there; a joiner, who is not announced himself, looks for five seconds only.
+    fn cadence(self, advertise: bool) -> Duration {
+        match (self, advertise) {
+            (Self::Device, _) => Duration::from_secs(5),
+            (Self::Code, true) => Duration::from_millis(700),
+            (Self::Code, false) => Duration::from_millis(250),
+        }
+    }
+}
+
+/// Multicast DNS for `endpoint`, which with `advertise` is announced too. `None`, with a line in the log, when this
+/// machine has no network for it.
+pub(crate) fn mdns(endpoint: &Endpoint, announced: Announced, advertise: bool) -> Option<MdnsAddressLookup> {
     let built = MdnsAddressLookup::builder()
-        .service_name("spacedrive")
+        .service_name(announced.service())
         .addr_filter(AddrFilter::ip_only())
-        .discovery_cadence(cadence)
+        .discovery_cadence(announced.cadence(advertise))
+        .advertise(advertise)
         .build(endpoint.id());
     match built {
         Ok(mdns) => Some(mdns),

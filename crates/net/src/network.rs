@@ -19,7 +19,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::code::Code;
-use crate::discovery::{self, SameHost};
+use crate::discovery::{self, Announced, SameHost};
 use crate::endpoint::{self, PRESENCE};
 use crate::guests::Guests;
 use crate::identity::{IdentityFile, Kdf, Password};
@@ -38,10 +38,6 @@ const PENDING: Duration = Duration::from_secs(600);
 
 /// How long `join` waits for the ordinary connection.
 const CONNECT: Duration = Duration::from_secs(10);
-
-/// How often this device asks the local network who is there: while a code waits, and otherwise.
-const CADENCE_FAST: Duration = Duration::from_millis(700);
-const CADENCE: Duration = Duration::from_secs(5);
 
 /// What does not change while the daemon runs.
 #[derive(Debug, Clone)]
@@ -337,7 +333,7 @@ impl Network {
     async fn bind_offer(&self, keys: &Keys) -> Result<(Endpoint, discovery::Published, Option<MdnsAddressLookup>)> {
         let endpoint = endpoint::bind_code(keys.endpoint()).await?;
         let published = self.host.publish(&endpoint);
-        let mdns = if self.settings.mdns { discovery::mdns(&endpoint, CADENCE_FAST) } else { None };
+        let mdns = if self.settings.mdns { discovery::mdns(&endpoint, Announced::Code, true) } else { None };
         if let (Some(mdns), Ok(lookups)) = (&mdns, endpoint.address_lookup()) {
             lookups.add(mdns.clone());
         }
@@ -370,6 +366,7 @@ impl Network {
                 sessions: self.sessions.clone(),
                 peers: self.peers.clone(),
                 address,
+                mdns: self.settings.mdns,
             };
             (running.endpoint.clone(), join)
         };
@@ -630,7 +627,7 @@ impl Announcer {
         let Ok(lookups) = self.endpoint.address_lookup() else { return };
         lookups.clear();
         lookups.add(self.host.clone());
-        let mdns = discovery::mdns(&self.endpoint, CADENCE);
+        let mdns = discovery::mdns(&self.endpoint, Announced::Device, true);
         if let Some(mdns) = &mdns {
             lookups.add(mdns.clone());
         }

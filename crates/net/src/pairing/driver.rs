@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use iroh::address_lookup::AddressLookup;
 use iroh::endpoint::{Connection, Incoming, IncomingAddr, RecvStream, SendStream};
 use iroh::{Endpoint, EndpointAddr, SecretKey};
+use n0_future::StreamExt;
 use spacedrive_core::devices::DeviceState;
 use spacedrive_core::failpoint;
 use tokio::task::JoinSet;
@@ -20,6 +22,7 @@ use super::machine::{Action, End, Initiator, Input, Joiner, Side0};
 use super::session::{Claim, PairingState, Sessions};
 use super::throttle::Throttle;
 use crate::clock::{Moment, wait_until};
+use crate::discovery::{self, Announced};
 use crate::endpoint::{PAIR, close, pair_options};
 use crate::guests::{Guests, Seat};
 use crate::peers::Peers;
@@ -223,6 +226,8 @@ pub(crate) struct Join {
     pub(crate) peers: Arc<Peers>,
     /// Where the code is offered, if a person said it.
     pub(crate) address: Option<SocketAddr>,
+    /// Whether to look on the local network.
+    pub(crate) mdns: bool,
 }
 
 /// Joins with a code. Answers the device that was stored.
@@ -264,29 +269,42 @@ pub(crate) async fn join(endpoint: &Endpoint, join: &Join) -> Result<Info> {
     result
 }
 
-/// Looks for the device that offers the code.
+/// Looks for the device that offers the code: where it was said to be, on this machine, and on the local network.
 async fn search(endpoint: &Endpoint, join: &Join) -> Result<Connection> {
-    let rendezvous = join.keys.rendezvous();
-    let until = Instant::now() + SEARCH;
+    let rendezvous = EndpointAddr::new(join.keys.rendezvous());
+    let here = dial(endpoint, join.address.iter().fold(rendezvous.clone(), |all, &one| all.with_ip_addr(one)));
+    let around = async {
+        // A discovery of its own: the device's is slow, for it runs all the time.
+        let Some(mdns) = join.mdns.then(|| discovery::mdns(endpoint, Announced::Code, false)).flatten() else {
+            return std::future::pending().await;
+        };
+        let Some(mut found) = mdns.resolve(rendezvous.id) else { return std::future::pending().await };
+        while let Some(item) = found.next().await {
+            if let Ok(item) = item {
+                return dial(endpoint, item.into_endpoint_addr()).await;
+            }
+        }
+        std::future::pending().await
+    };
+    let search = async {
+        tokio::select! {
+            connection = here => connection,
+            connection = around => connection,
+        }
+    };
+    timeout(SEARCH, search).await.map_err(|_| Error::NoAnswer)
+}
+
+/// Dials until it works.
+async fn dial(endpoint: &Endpoint, address: EndpointAddr) -> Connection {
     loop {
-        let address = match join.address {
-            Some(address) => EndpointAddr::new(rendezvous).with_ip_addr(address),
-            None => EndpointAddr::new(rendezvous),
-        };
-        let dial = async {
-            let connecting = endpoint.connect_with_opts(address, PAIR, pair_options()).await.ok()?;
-            connecting.await.ok()
-        };
-        match tokio::time::timeout_at(until, dial).await {
-            Ok(Some(connection)) => return Ok(connection),
-            Ok(None) => {}
-            Err(_) => return Err(Error::NoAnswer),
+        if let Ok(connecting) = endpoint.connect_with_opts(address.clone(), PAIR, pair_options()).await
+            && let Ok(connection) = connecting.await
+        {
+            return connection;
         }
-        // Not there, or refused because of a crowd: again, until the time is over.
+        // Not there, or refused because of a crowd.
         tokio::time::sleep(Duration::from_millis(200)).await;
-        if Instant::now() >= until {
-            return Err(Error::NoAnswer);
-        }
     }
 }
 
