@@ -23,10 +23,8 @@ pub(crate) mod close {
 
     /// All went well.
     pub(crate) const DONE: VarInt = VarInt::from_u32(0);
-    /// The number of [`NOT_PAIRED`].
-    pub(crate) const NOT_PAIRED_CODE: u32 = 16;
     /// The other side is not on the list of paired devices.
-    pub(crate) const NOT_PAIRED: VarInt = VarInt::from_u32(NOT_PAIRED_CODE);
+    pub(crate) const NOT_PAIRED: VarInt = VarInt::from_u32(16);
     /// Networking goes off.
     pub(crate) const STOPPING: VarInt = VarInt::from_u32(17);
     /// There is a newer connection between the same two devices.

@@ -3,6 +3,8 @@
 //! [`Network`] is what the daemon holds. Nothing in here prints or reads the environment; each peer protocol
 //! is one ALPN, and a device that is not paired gets no stream on any of them but pairing.
 
+mod announce;
+mod background;
 mod clock;
 pub mod code;
 mod discovery;

@@ -1,23 +1,22 @@
 //! [`Network`]: what the daemon holds. It has the identity, the endpoint, the paired devices and the sessions.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use iroh::{Endpoint, EndpointId, SecretKey, Watcher};
-use iroh_mdns_address_lookup::{DiscoveryEvent, MdnsAddressLookup};
-use n0_future::StreamExt;
+use iroh::{Endpoint, EndpointId, SecretKey};
+use iroh_mdns_address_lookup::MdnsAddressLookup;
 use spacedrive_api::Networking;
 use spacedrive_core::instance::InstanceStore;
 use tokio::sync::{Mutex, broadcast};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::announce::{self, Announcer};
 use crate::code::Code;
 use crate::discovery::{self, Announced, SameHost};
 use crate::endpoint::{self, PRESENCE};
@@ -28,13 +27,10 @@ use crate::pairing::driver::{self, Join, Offer};
 use crate::pairing::info::{Info, MAX_ADDRESSES, fit_name};
 use crate::pairing::session::{PairingState, PairingStatus, Role, Sessions};
 use crate::peers::{DeviceStatus, Peers};
-use crate::{Error, Event, Result, presence};
+use crate::{Error, Event, Result, background};
 
 /// The time between two guesses of a password.
 const GUESS: Duration = Duration::from_secs(1);
-
-/// How long a device that was stored as pending may take to show itself.
-const PENDING: Duration = Duration::from_secs(600);
 
 /// How long `join` waits for the ordinary connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -456,16 +452,16 @@ impl Network {
     /// Binds the endpoint and starts what runs on it, if networking is on and unlocked and not running yet.
     async fn run(&self, state: &mut State) -> Result<()> {
         if let (true, Some(key), None) = (state.on, state.key.clone(), &state.running) {
-            self.peers.forget_pending(PENDING).await?;
+            self.peers.forget_pending(background::PENDING).await?;
             self.host.sweep();
             let bound = endpoint::bind_device(key.clone(), vec![PRESENCE.to_vec()], self.host.clone(), self.peers.clone());
             let endpoint = bound.await?;
             let stop = CancellationToken::new();
             let mdns = Arc::new(std::sync::Mutex::new(None));
             let mut tasks = JoinSet::new();
-            tasks.spawn(accept(endpoint.clone(), self.peers.clone(), self.guests.clone()));
-            tasks.spawn(keep_all(endpoint.clone(), self.host.clone(), self.peers.clone()));
-            tasks.spawn(confirm_sessions(self.events.subscribe(), self.sessions.clone()));
+            tasks.spawn(background::accept(endpoint.clone(), self.peers.clone(), self.guests.clone()));
+            tasks.spawn(background::keep_all(endpoint.clone(), self.host.clone(), self.peers.clone()));
+            tasks.spawn(background::confirm_sessions(self.events.subscribe(), self.sessions.clone()));
             let published = match self.host.publish(&endpoint) {
                 Ok(published) => published,
                 Err(error) => {
@@ -473,7 +469,7 @@ impl Network {
                     return Err(error);
                 }
             };
-            tasks.spawn(announce(Announcer {
+            tasks.spawn(announce::run(Announcer {
                 endpoint: endpoint.clone(),
                 host: self.host.clone(),
                 peers: self.peers.clone(),
@@ -505,134 +501,5 @@ fn not_on(networking: Networking) -> Error {
         Networking::Uninitialised => Error::Uninitialised,
         Networking::Locked => Error::Locked,
         _ => Error::Off,
-    }
-}
-
-/// Takes connections of paired devices.
-async fn accept(endpoint: Endpoint, peers: Arc<Peers>, guests: Guests) {
-    let mut tasks = JoinSet::new();
-    loop {
-        tokio::select! {
-            incoming = endpoint.accept() => {
-                let Some(incoming) = incoming else { break };
-                if guests.crowded() && !incoming.remote_addr_validated() {
-                    let _ = incoming.retry();
-                    continue;
-                }
-                let source = match incoming.remote_addr() {
-                    iroh::endpoint::IncomingAddr::Ip(address) => Some(address.ip()),
-                    _ => None,
-                };
-                let seat = guests.enter(source);
-                let (endpoint, peers) = (endpoint.clone(), peers.clone());
-                tasks.spawn(async move {
-                    // The gate has refused who is not paired by the time this answers.
-                    let handshake = tokio::time::timeout(Duration::from_secs(10), incoming);
-                    let connection = tokio::select! {
-                        connection = handshake => connection,
-                        () = seat.evicted() => return,
-                    };
-                    drop(seat);
-                    if let Ok(Ok(connection)) = connection {
-                        presence::serve(endpoint, peers, connection).await;
-                    }
-                });
-            }
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
-        }
-    }
-}
-
-/// Keeps one task for each paired device.
-async fn keep_all(endpoint: Endpoint, host: SameHost, peers: Arc<Peers>) {
-    let mut tasks = JoinSet::new();
-    let mut kept: HashMap<EndpointId, AbortHandle> = HashMap::new();
-    loop {
-        kept.retain(|_, task| !task.is_finished());
-        for id in peers.ids() {
-            kept.entry(id).or_insert_with(|| tasks.spawn(presence::keep(endpoint.clone(), host.clone(), peers.clone(), id)));
-        }
-        tokio::select! {
-            () = peers.changed.notified() => {}
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
-        }
-    }
-}
-
-/// A code's session that waited for the joiner's confirmation is complete when the joiner shows itself.
-async fn confirm_sessions(mut events: broadcast::Receiver<Event>, sessions: Sessions) {
-    loop {
-        match events.recv().await {
-            Ok(Event::DevicePaired(id) | Event::DeviceConnected(id)) => sessions.confirmed(&id),
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-            Err(broadcast::error::RecvError::Closed) => return,
-        }
-    }
-}
-
-struct Announcer {
-    endpoint: Endpoint,
-    host: SameHost,
-    peers: Arc<Peers>,
-    mdns: Arc<std::sync::Mutex<Option<MdnsAddressLookup>>>,
-    use_mdns: bool,
-    published: discovery::Published,
-}
-
-/// Keeps the announcements equal to the endpoint's addresses, and dials devices that announce themselves.
-async fn announce(mut announcer: Announcer) {
-    let mut addresses = announcer.endpoint.watch_addr();
-    let mut last = None;
-    loop {
-        let now: Vec<SocketAddr> = addresses.get().ip_addrs().copied().collect();
-        if last.as_ref() != Some(&now) {
-            if let Err(error) = announcer.published.refresh(&announcer.endpoint) {
-                tracing::warn!(%error, "the other instances of this machine cannot find this one");
-            }
-            announcer.restart_mdns();
-            announcer.peers.wake_all();
-            last = Some(now);
-        }
-        let mdns = announcer.mdns.lock().ok().and_then(|mdns| mdns.clone());
-        let discovered = async {
-            match mdns {
-                None => std::future::pending().await,
-                Some(mdns) => {
-                    let mut events = mdns.subscribe().await;
-                    while let Some(event) = events.next().await {
-                        if let DiscoveryEvent::Discovered { endpoint_info, .. } = event
-                            && announcer.peers.is_paired(&endpoint_info.endpoint_id)
-                        {
-                            announcer.peers.seen_at(&endpoint_info.endpoint_id, endpoint_info.ip_addrs().copied());
-                        }
-                    }
-                }
-            }
-        };
-        tokio::select! {
-            changed = addresses.updated() => if changed.is_err() { return },
-            () = discovered => tokio::time::sleep(Duration::from_secs(1)).await,
-        }
-        // Interfaces come and go in bursts.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-impl Announcer {
-    /// Multicast groups are joined on the interfaces that there are, so a change of them needs a new start.
-    fn restart_mdns(&self) {
-        if !self.use_mdns {
-            return;
-        }
-        let Ok(lookups) = self.endpoint.address_lookup() else { return };
-        lookups.clear();
-        lookups.add(self.host.clone());
-        let mdns = discovery::mdns(&self.endpoint, Announced::Device, true);
-        if let Some(mdns) = &mdns {
-            lookups.add(mdns.clone());
-        }
-        if let Ok(mut slot) = self.mdns.lock() {
-            *slot = mdns;
-        }
     }
 }

@@ -4,18 +4,19 @@
 //! before any stream is read.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use iroh::EndpointId;
-use iroh::endpoint::{AfterHandshakeOutcome, Connection, EndpointHooks, Side, VarInt, WeakConnectionHandle};
+use iroh::endpoint::{AfterHandshakeOutcome, Connection, EndpointHooks, Side, WeakConnectionHandle};
+use iroh::{EndpointId, TransportAddr};
 use spacedrive_core::devices::{Device, DeviceState};
 use spacedrive_core::instance::InstanceStore;
 use tokio::sync::{Notify, broadcast};
 
 use crate::endpoint::{self, PAIR, PRESENCE, close};
-use crate::pairing::info::Info;
+use crate::pairing::info::{Info, MAX_ADDRESSES};
 use crate::{Error, Event, Result};
 
 /// How long two connections to the same device may live beside each other, so that both sides have seen both.
@@ -40,9 +41,20 @@ pub struct DeviceStatus {
     pub last_seen: Option<jiff::Timestamp>,
 }
 
+/// How many connections one device may have.
+const MAX_CONNECTIONS: usize = 64;
+
+/// Why a connection may not go on.
+enum Refusal {
+    NotPaired,
+    TooMany,
+}
+
 #[derive(Debug)]
 struct Peer {
     device: Device,
+    /// Where the local network says that it is. Anybody there can say that, so it is not kept.
+    announced: Vec<SocketAddr>,
     /// All connections of all protocols, to close them when the device is revoked.
     live: Vec<WeakConnectionHandle>,
     /// The presence connections, newest last. The device is connected while there is one.
@@ -56,6 +68,8 @@ struct Peer {
 pub(crate) struct Peers {
     store: Arc<InstanceStore>,
     map: Mutex<HashMap<EndpointId, Peer>>,
+    /// Held while database and list change, so that they change in the same order.
+    changing: Mutex<()>,
     /// Told when a device was added or removed.
     pub(crate) changed: Notify,
     events: broadcast::Sender<Event>,
@@ -70,7 +84,7 @@ impl Peers {
                 Err(_) => tracing::warn!(name = %device.name.escape_debug(), "a stored device has no valid key: left out"),
             }
         }
-        Ok(Arc::new(Self { store, map: Mutex::new(map), changed: Notify::new(), events }))
+        Ok(Arc::new(Self { store, map: Mutex::new(map), changing: Mutex::new(()), changed: Notify::new(), events }))
     }
 
     fn map(&self) -> MutexGuard<'_, HashMap<EndpointId, Peer>> {
@@ -121,7 +135,10 @@ impl Peers {
     /// Where the device was reached last.
     pub(crate) fn addresses(&self, id: &EndpointId) -> Vec<SocketAddr> {
         let map = self.map();
-        map.get(id).map(|peer| peer.device.addresses.iter().filter_map(|a| a.parse().ok()).collect()).unwrap_or_default()
+        let Some(peer) = map.get(id) else { return Vec::new() };
+        let mut all = peer.announced.clone();
+        all.extend(peer.device.addresses.iter().filter_map(|address| address.parse::<SocketAddr>().ok()));
+        all
     }
 
     /// What wakes when something about the device changes, or `None` when it is not paired.
@@ -136,15 +153,10 @@ impl Peers {
         }
     }
 
-    /// A device was seen at these addresses: remembers them until it ends, and wakes who waits to dial it.
-    pub(crate) fn seen_at(&self, id: &EndpointId, addresses: impl Iterator<Item = SocketAddr>) {
+    /// The local network says that the device is at these addresses: wakes who waits to dial it.
+    pub(crate) fn announced(&self, id: &EndpointId, addresses: impl Iterator<Item = SocketAddr>) {
         if let Some(peer) = self.map().get_mut(id) {
-            for address in addresses.map(|a| a.to_string()) {
-                if !peer.device.addresses.contains(&address) {
-                    peer.device.addresses.insert(0, address);
-                }
-            }
-            peer.device.addresses.truncate(crate::pairing::info::MAX_ADDRESSES);
+            peer.announced = addresses.take(MAX_ADDRESSES).collect();
             peer.wake.notify_waiters();
         }
     }
@@ -162,26 +174,23 @@ impl Peers {
             paired_at: jiff::Timestamp::now(),
             last_seen: None,
         };
-        let stored = self
-            .blocking(move |store| {
-                store.store_device(&device)?;
-                store.device(&device.endpoint)
-            })
-            .await?;
-        let Some(device) = stored else { return Err(Error::System { what: "storing the device" }) };
-        let paired = device.state == DeviceState::Paired;
-        {
-            let mut map = self.map();
-            match map.get_mut(&info.id) {
-                Some(peer) => peer.device = device,
-                None => drop(map.insert(info.id, Peer::new(device))),
+        let id = info.id;
+        self.change(move |peers| {
+            peers.store.store_device(&device)?;
+            let Some(device) = peers.store.device(&device.endpoint)? else {
+                return Err(Error::System { what: "storing the device" });
+            };
+            let paired = device.state == DeviceState::Paired;
+            match peers.map().entry(id) {
+                Entry::Occupied(mut entry) => entry.get_mut().device = device,
+                Entry::Vacant(entry) => drop(entry.insert(Peer::new(device))),
             }
-        }
-        if paired {
-            self.changed.notify_one();
-            self.tell(Event::DevicePaired(info.id));
-        }
-        Ok(())
+            if paired {
+                peers.now_paired(id);
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Makes a pending device a paired one, durably. Answers whether it is paired now.
@@ -189,37 +198,57 @@ impl Peers {
         if self.is_paired(&id) {
             return Ok(true);
         }
-        let known = self.blocking(move |store| store.confirm_device(id.as_bytes())).await?;
-        if known {
-            if let Some(peer) = self.map().get_mut(&id) {
-                peer.device.state = DeviceState::Paired;
+        self.change(move |peers| {
+            let known = peers.store.confirm_device(id.as_bytes())?;
+            if known {
+                if let Some(peer) = peers.map().get_mut(&id) {
+                    peer.device.state = DeviceState::Paired;
+                }
+                peers.now_paired(id);
             }
-            self.changed.notify_one();
-            self.tell(Event::DevicePaired(id));
-        }
-        Ok(known)
+            Ok(known)
+        })
+        .await
     }
 
     /// Revokes a device: a durable tombstone first, then its connections are closed.
     pub(crate) async fn revoke(self: &Arc<Self>, id: EndpointId) -> Result<bool> {
-        let known = self.blocking(move |store| store.revoke_device(id.as_bytes(), jiff::Timestamp::now())).await?;
-        self.remove(&id);
-        Ok(known)
+        self.change(move |peers| {
+            let known = peers.store.revoke_device(id.as_bytes(), jiff::Timestamp::now())?;
+            peers.remove(&id);
+            Ok(known)
+        })
+        .await
     }
 
     /// Forgets a device that said that it is not paired with this one.
     pub(crate) async fn forget(self: &Arc<Self>, id: EndpointId) -> Result<()> {
-        self.blocking(move |store| store.forget_device(id.as_bytes())).await?;
-        self.remove(&id);
-        Ok(())
+        self.change(move |peers| {
+            peers.store.forget_device(id.as_bytes())?;
+            peers.remove(&id);
+            Ok(())
+        })
+        .await
     }
 
     /// Forgets pending devices that never came back, stored more than `age` ago.
     pub(crate) async fn forget_pending(self: &Arc<Self>, age: Duration) -> Result<()> {
         let before = jiff::Timestamp::now() - jiff::SignedDuration::try_from(age).unwrap_or_default();
-        self.blocking(move |store| store.forget_pending_devices(before)).await?;
-        self.map().retain(|_, peer| peer.device.state == DeviceState::Paired || peer.device.paired_at >= before);
-        Ok(())
+        let stale = |peer: &Peer| peer.device.state == DeviceState::Pending && peer.device.paired_at < before;
+        if !self.map().values().any(stale) {
+            return Ok(());
+        }
+        self.change(move |peers| {
+            peers.store.forget_pending_devices(before)?;
+            peers.map().retain(|_, peer| peer.device.state == DeviceState::Paired || peer.device.paired_at >= before);
+            Ok(())
+        })
+        .await
+    }
+
+    fn now_paired(&self, id: EndpointId) {
+        self.changed.notify_one();
+        self.tell(Event::DevicePaired(id));
     }
 
     fn remove(&self, id: &EndpointId) {
@@ -245,7 +274,7 @@ impl Peers {
         };
         if first {
             self.tell(Event::DeviceConnected(id));
-            self.note_seen(id);
+            self.note_seen(connection);
         }
         // Both dialled at once: one side, the same on both, closes the older connection.
         if double && me < id {
@@ -283,7 +312,7 @@ impl Peers {
             before > 0 && peer.up.is_empty()
         };
         if offline {
-            self.note_seen(id);
+            self.note_seen(connection);
             self.tell(Event::DeviceOffline(id));
         }
         if let Some(wake) = self.wake(&id) {
@@ -291,13 +320,27 @@ impl Peers {
         }
     }
 
-    /// Writes down that the device is, or just was, connected, and where.
-    fn note_seen(self: &Arc<Self>, id: EndpointId) {
+    /// Writes down that the device is, or just was, connected, and at which addresses.
+    fn note_seen(self: &Arc<Self>, connection: &Connection) {
+        let id = connection.remote_id();
         let now = jiff::Timestamp::now();
+        let mut used = Vec::new();
+        for path in connection.paths().iter() {
+            if let TransportAddr::Ip(address) = path.remote_addr()
+                && !address.ip().is_loopback()
+            {
+                used.push(address.to_string());
+            }
+        }
         let addresses = {
             let mut map = self.map();
             let Some(peer) = map.get_mut(&id) else { return };
             peer.device.last_seen = Some(now);
+            for address in used {
+                peer.device.addresses.retain(|known| *known != address);
+                peer.device.addresses.insert(0, address);
+            }
+            peer.device.addresses.truncate(MAX_ADDRESSES);
             peer.device.addresses.clone()
         };
         let store = self.store.clone();
@@ -314,38 +357,43 @@ impl Peers {
         let up: Vec<Connection> = self.map().values_mut().flat_map(|peer| std::mem::take(&mut peer.up)).collect();
         for connection in up {
             let id = connection.remote_id();
+            self.note_seen(&connection);
             connection.close(close::STOPPING, b"stopping");
-            self.note_seen(id);
             self.tell(Event::DeviceOffline(id));
         }
     }
 
     /// Whether this connection may go on; if so, notes it. One lock covers the check and the note.
-    fn admit(&self, connection: &Connection) -> bool {
+    fn admit(&self, connection: &Connection) -> Result<(), Refusal> {
         let mut map = self.map();
-        let Some(peer) = map.get_mut(&connection.remote_id()) else { return false };
+        let peer = map.get_mut(&connection.remote_id()).ok_or(Refusal::NotPaired)?;
         // A pending device may do one thing: show itself, which makes it a paired one.
         if peer.device.state == DeviceState::Pending && connection.alpn() != PRESENCE {
-            return false;
+            return Err(Refusal::NotPaired);
         }
         peer.live.retain(|weak| weak.upgrade().is_some_and(|c| c.close_reason().is_none()));
+        if peer.live.len() >= MAX_CONNECTIONS {
+            return Err(Refusal::TooMany);
+        }
         peer.live.push(connection.weak_handle());
-        true
+        Ok(())
     }
 
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&InstanceStore) -> spacedrive_core::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let store = self.store.clone();
-        let done = tokio::task::spawn_blocking(move || work(&store)).await;
-        Ok(done.map_err(|_| Error::System { what: "writing to the database" })??)
+    /// Changes the database and then the list, away from the runtime. Once begun it is done to its end, even if
+    /// nobody waits for it any more.
+    async fn change<T: Send + 'static>(self: &Arc<Self>, work: impl FnOnce(&Self) -> Result<T> + Send + 'static) -> Result<T> {
+        let peers = self.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let _order = peers.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&peers)
+        });
+        done.await.map_err(|_| Error::System { what: "writing to the database" })?
     }
 }
 
 impl Peer {
     fn new(device: Device) -> Self {
-        Self { device, live: Vec::new(), up: Vec::new(), wake: Arc::new(Notify::new()) }
+        Self { device, announced: Vec::new(), live: Vec::new(), up: Vec::new(), wake: Arc::new(Notify::new()) }
     }
 
     fn connected(&self) -> bool {
@@ -361,11 +409,15 @@ impl EndpointHooks for Gate {
     async fn after_handshake<'a>(&'a self, connection: &'a Connection) -> AfterHandshakeOutcome {
         // A joiner dials the temporary endpoint of a code, which is on no list.
         let joining = connection.side() == Side::Client && connection.alpn() == PAIR;
-        if joining || self.0.admit(connection) {
-            AfterHandshakeOutcome::Accept
-        } else {
-            tracing::debug!(peer = %endpoint::short(&connection.remote_id()), "refused a device that is not paired");
-            AfterHandshakeOutcome::Reject { error_code: VarInt::from_u32(close::NOT_PAIRED_CODE), reason: b"not paired".to_vec() }
+        if joining {
+            return AfterHandshakeOutcome::Accept;
         }
+        let (error_code, reason) = match self.0.admit(connection) {
+            Ok(()) => return AfterHandshakeOutcome::Accept,
+            Err(Refusal::NotPaired) => (close::NOT_PAIRED, b"not paired".to_vec()),
+            Err(Refusal::TooMany) => (close::PROTOCOL, b"too many connections".to_vec()),
+        };
+        tracing::debug!(peer = %endpoint::short(&connection.remote_id()), "refused a connection");
+        AfterHandshakeOutcome::Reject { error_code, reason }
     }
 }

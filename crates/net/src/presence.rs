@@ -33,7 +33,7 @@ const PAUSES: [Duration; 6] = [
 
 /// Why there is no connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoPresence {
+enum NoPresence {
     /// The other device does not have this one on its list.
     NotPaired,
     /// It did not answer, or not as it should.
@@ -55,7 +55,7 @@ pub(crate) async fn keep(endpoint: Endpoint, host: SameHost, peers: Arc<Peers>, 
             failures = 0;
             continue;
         }
-        match dial(&endpoint, &host, &peers, id).await {
+        match dial(&endpoint, &host, &peers, id, failures > 0).await {
             Ok(connection) => {
                 failures = 0;
                 connection.closed().await;
@@ -80,14 +80,18 @@ pub(crate) async fn keep(endpoint: Endpoint, host: SameHost, peers: Arc<Peers>, 
 }
 
 /// Dials `id` once; the connection is up when this returns it.
-pub(crate) async fn dial(
+async fn dial(
     endpoint: &Endpoint,
     host: &SameHost,
     peers: &Arc<Peers>,
     id: EndpointId,
+    again: bool,
 ) -> Result<Connection, NoPresence> {
     // A device on this machine is reached on this machine, whatever happens to the other interfaces.
-    let addresses = host.find(&id).unwrap_or_else(|| peers.addresses(&id));
+    let mut addresses = host.find(&id).unwrap_or_default();
+    if addresses.is_empty() || again {
+        addresses.extend(peers.addresses(&id));
+    }
     let address = addresses.into_iter().fold(EndpointAddr::new(id), EndpointAddr::with_ip_addr);
     let attempt = async {
         let connecting = endpoint.connect_with_opts(address, PRESENCE, endpoint::presence_options()).await.ok()?;
