@@ -47,8 +47,9 @@ fn killed_fifty_times_under_load_it_starts_again_and_has_lost_nothing() {
         let _stopped = StopOnDrop(&stop);
         for _ in 0..50 {
             home.run("start --instance a").ok();
+            under_load(&oracle, random.below(3) as usize);
             // Not a wait for anything: the moment of the crash.
-            thread::park_timeout(Duration::from_millis(random.below(200)));
+            thread::park_timeout(Duration::from_millis(random.below(60)));
             home.kill("a");
         }
         home.run("start --instance a").ok();
@@ -58,6 +59,12 @@ fn killed_fifty_times_under_load_it_starts_again_and_has_lost_nothing() {
     home.run("--instance a stop").ok();
     home.run("start --instance a").ok();
     oracle.check(&home, "a");
+}
+
+/// Waits until so many more operations were acknowledged.
+fn under_load(oracle: &Oracle, more: usize) {
+    let target = oracle.acknowledged() + more;
+    wait_until(Duration::from_secs(100), "the load goes on", || oracle.acknowledged() >= target);
 }
 
 /// Ends the load when a test ends, also when it fails.
@@ -255,9 +262,10 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
             for _ in 0..2 {
                 scope.spawn(|| load(&home, &oracle, &stop, &next));
             }
-            thread::park_timeout(Duration::from_millis(200 + random.below(300)));
+            let _stopped = StopOnDrop(&stop);
+            under_load(&oracle, 3);
+            thread::park_timeout(Duration::from_millis(random.below(60)));
             cut_power(&data);
-            stop.store(true, Ordering::Relaxed);
         });
         // What could not be written was not acknowledged, and nobody panicked over it.
         assert!(is_running(pid), "it died of a dead disk");

@@ -57,9 +57,9 @@ impl Oracle {
         writeln!(log, "{}", serde_json::json!({"op": operation, "instance": instance, "name": name})).unwrap();
     }
 
-    /// How many operations were acknowledged.
+    /// How many operations were acknowledged whose result is known: libraries that are there, and that are gone.
     pub fn acknowledged(&self) -> usize {
-        self.libraries.lock().unwrap().len()
+        self.libraries.lock().unwrap().len() + self.deleted.lock().unwrap().len()
     }
 
     /// Checks a running instance: everything acknowledged is there and open, every database is sound, and no
