@@ -71,4 +71,6 @@ calls! {
     LibraryRestore => LibraryInfo,
     /// Copies the instance's libraries into a new data dir.
     InstanceCopy => InstanceCopied,
+    /// Changes the instance's configuration.
+    ConfigSet => ConfigChanged,
 }

@@ -5,6 +5,7 @@
 
 mod call;
 pub mod client;
+mod config;
 mod daemon;
 mod device;
 mod error;
@@ -22,6 +23,7 @@ mod trash;
 mod wire;
 
 pub use call::{Call, Request};
+pub use config::*;
 pub use daemon::*;
 pub use device::*;
 pub use error::{ApiError, ErrorKind, Result};

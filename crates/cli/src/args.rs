@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use spacedrive_api::ApiError;
 
 use crate::output::Output;
-use crate::{completions, demo, examples, instance, lab, library, man, network, serve, start, stop};
+use crate::{completions, config, demo, examples, instance, lab, library, man, network, serve, service, start, stop};
 
 /// Index files into libraries, find them, and move them between your devices, with any number of instances side by side.
 #[derive(Debug, Parser)]
@@ -57,6 +57,17 @@ pub(crate) enum Color {
     Never,
 }
 
+impl Color {
+    /// What was asked for, if anything was.
+    pub(crate) fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Auto => None,
+            Self::Always => Some("always"),
+            Self::Never => Some("never"),
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start the instance's daemon
@@ -78,6 +89,12 @@ pub(crate) enum Command {
     Network(network::Command),
     /// Show what this does, in a temporary folder
     Demo(demo::Arguments),
+    /// Show and change settings
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Run instances under systemd
+    #[command(subcommand)]
+    Service(service::Command),
     /// Print the script that makes a shell complete commands, names and paths
     Completions(completions::Arguments),
     /// Show or write the manual pages

@@ -48,6 +48,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("network pair list-pending", &["spacedrive network pair list-pending"]),
     ("network pair accept", &["spacedrive network pair accept 3fa8"]),
     ("network pair reject", &["spacedrive network pair reject 3fa8"]),
+    ("config", &["spacedrive config list --show-origin", "spacedrive config set mdns false"]),
+    ("service", &["spacedrive service install --now", "spacedrive service status alice"]),
     ("demo", &["spacedrive demo"]),
 ];
 

@@ -3,6 +3,7 @@
 mod args;
 mod cli_state;
 mod completions;
+mod config;
 mod connect;
 mod daemon;
 mod demo;
@@ -18,6 +19,7 @@ mod output;
 mod pairing;
 mod password;
 mod serve;
+mod service;
 mod session;
 mod start;
 mod status;
@@ -67,6 +69,8 @@ async fn run_client(session: &Session, command: Command) -> Result<()> {
         Command::Status => status::status(session).await,
         Command::Library(command) => library::run(session, command).await,
         Command::Network(command) => network::run(session, command).await,
+        Command::Config(command) => config::run(session, command).await,
+        Command::Service(command) => service::run(session, command),
         Command::Completions(args) => completions::completions(session, &args),
         Command::Man(args) => man::man(session, &args),
         Command::Demo(args) => demo::demo(session, &args),

@@ -27,6 +27,8 @@ pub(crate) struct Session {
     /// `--data-dir`.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) verbose: u8,
+    /// `--color`, if it says more than `auto`.
+    pub(crate) color: Option<&'static str>,
     pub(crate) output: Output,
 }
 
@@ -42,7 +44,15 @@ impl Session {
             (None, Some(name)) => (name.parse()?, NameOrigin::Environment),
             (None, None) => (InstanceName::DEFAULT, NameOrigin::Default),
         };
-        Ok(Self { name, name_origin, places, data_dir: global.data_dir.clone(), verbose: global.verbose, output })
+        Ok(Self {
+            name,
+            name_origin,
+            places,
+            data_dir: global.data_dir.clone(),
+            verbose: global.verbose,
+            color: global.color.word(),
+            output,
+        })
     }
 
     /// The same session for another instance.
@@ -53,6 +63,7 @@ impl Session {
             places: self.places.clone(),
             data_dir: self.data_dir.clone(),
             verbose: self.verbose,
+            color: self.color,
             output: self.output.clone(),
         }
     }

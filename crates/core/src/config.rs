@@ -32,6 +32,9 @@ pub struct Config {
     /// Whether to look for devices on the local network by multicast DNS.
     #[serde(default = "yes")]
     pub mdns: bool,
+    /// What is logged, as a tracing filter, when neither flag nor environment says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
     /// What this version does not know, kept as it is.
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
@@ -47,6 +50,7 @@ impl Config {
             created_at: jiff::Timestamp::now(),
             networking: false,
             mdns: true,
+            log: None,
             other: serde_json::Map::new(),
         }
     }

@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::error::{from_core, from_net};
 use crate::lock::{Locks, Starting};
 use crate::publish::Published;
-use crate::{log, serve};
+use crate::{log, serve, supervisor};
 
 /// How long the shutdown may take before the process ends regardless.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(4);
@@ -89,7 +89,7 @@ async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
     files::make_dir(data_dir).map_err(from_core)?;
     let locks = Locks::acquire(places, name, &data).await?;
     let config = prepare(&data, &options)?;
-    log::start(&data.log(), options.log_filter.as_deref(), options.log_to_stderr)?;
+    log::start(&data.log(), options.log_filter.as_deref().or(config.log.as_deref()), options.log_to_stderr)?;
     tracing::info!(instance = %name, data_dir = %data_dir.display(), version = spacedrive_api::VERSION, "starting");
 
     let store = Arc::new(InstanceStore::open(&data.database).map_err(from_core)?);
@@ -112,10 +112,12 @@ async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
     tokio::task::spawn_blocking(move || checker.libraries.check_all());
 
     ready(&context.info());
+    supervisor::ready(&context);
     tracing::info!(pid = std::process::id(), "ready");
     wait_for_end(&context).await?;
 
     context.stopping.cancel();
+    supervisor::stopping();
     server.abort();
     if tokio::time::timeout(NETWORK_LIMIT, context.network.close()).await.is_err() {
         tracing::warn!("closing the network took too long; other devices notice by themselves");

@@ -7,7 +7,7 @@ use spacedrive_api::{ApiError, Call, Frame, Request, Result};
 
 use crate::answer::{self, Answer};
 use crate::context::Context;
-use crate::{device, instance, library, network, pairing, status};
+use crate::{config, device, instance, library, network, pairing, status};
 
 /// Runs the handler of `call` and gives the last line of its answer.
 pub(crate) async fn dispatch(context: &Arc<Context>, call: Call, events: &mut Answer) -> Bytes {
@@ -34,6 +34,7 @@ pub(crate) async fn dispatch(context: &Arc<Context>, call: Call, events: &mut An
         Call::PairWatch(r) => reply(&r, pairing::watch(context, &r, events).await),
         Call::LibraryTrash(r) => reply(&r, library::deleted(context).await),
         Call::LibraryRestore(r) => reply(&r, library::restore(context, &r).await),
+        Call::ConfigSet(r) => reply(&r, config::set(context, &r).await),
         Call::InstanceCopy(r) => reply(&r, instance::copy(context, &r).await),
     }
 }

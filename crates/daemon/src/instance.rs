@@ -12,7 +12,9 @@ use std::sync::{Arc, PoisonError};
 
 pub use clean::{Cleaned, clean};
 use spacedrive_api::instance::{self, DataFiles, InstanceName, Places};
-use spacedrive_api::{ApiError, ErrorKind, InstanceCopied, InstanceCopy, Result, Trashed, locate, record};
+use spacedrive_api::{
+    ApiError, ConfigChanged, ConfigSet, ErrorKind, InstanceCopied, InstanceCopy, Result, Trashed, locate, record,
+};
 use spacedrive_core::config::Config;
 use spacedrive_core::instance::InstanceStore;
 use spacedrive_core::{failpoint, files, trash};
@@ -144,9 +146,7 @@ fn discard(made: &Path, target: &Path) {
 pub async fn copy_stopped(places: &Places, name: &InstanceName, data_dir: &Path, to: &Path) -> Result<InstanceCopied> {
     let data = DataFiles::new(data_dir);
     let _held = hold(places, name, &data).await?;
-    let config = Config::read(&data.config)
-        .map_err(from_core)?
-        .ok_or_else(|| ApiError::storage(format!("{}: it is missing, but the instance has data", data.config.display())))?;
+    let config = read_config(&data)?;
     let libraries = spacedrive_core::clone::libraries_of(&data).map_err(from_core)?;
     spacedrive_core::clone::copy(&data, &config, &libraries, &DataFiles::new(to)).map_err(from_core)
 }
@@ -168,6 +168,22 @@ pub(crate) async fn copy(context: &Arc<Context>, request: &InstanceCopy) -> Resu
             spacedrive_core::clone::copy(&c.data, &config, &libraries, &DataFiles::new(&to))
         })
         .await
+}
+
+/// Changes the configuration of a stopped instance.
+pub async fn configure(places: &Places, name: &InstanceName, data_dir: &Path, set: &ConfigSet) -> Result<ConfigChanged> {
+    let data = DataFiles::new(data_dir);
+    let change = crate::config::change(set)?;
+    let _held = hold(places, name, &data).await?;
+    let mut config = read_config(&data)?;
+    change(&mut config);
+    config.write(&data.config).map_err(from_core)?;
+    Ok(ConfigChanged { key: set.key, value: set.value.clone() })
+}
+
+fn read_config(data: &DataFiles) -> Result<Config> {
+    let missing = || ApiError::storage(format!("{}: it is missing, but the instance has data", data.config.display()));
+    Config::read(&data.config).map_err(from_core)?.ok_or_else(missing)
 }
 
 /// Renames the stopped instance `old` with this data dir; gives its new data dir.

@@ -5,6 +5,7 @@
 
 mod answer;
 mod boot;
+mod config;
 mod context;
 mod device;
 mod dispatch;
@@ -19,5 +20,6 @@ mod pairing;
 mod publish;
 mod serve;
 mod status;
+mod supervisor;
 
 pub use boot::{Options, run};

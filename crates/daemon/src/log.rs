@@ -21,10 +21,7 @@ const DEFAULT_FILTER: &str =
 /// Starts logging; a panic in any thread is logged too.
 pub(crate) fn start(path: &Path, filter: Option<&str>, to_stderr: bool) -> Result<()> {
     let filter = filter.unwrap_or(DEFAULT_FILTER);
-    let parse = || {
-        EnvFilter::try_new(filter)
-            .map_err(|e| ApiError::invalid(format!("SPACEDRIVE_LOG: `{}` is not a tracing filter: {e}", filter.escape_debug())))
-    };
+    let parse = || parse(filter);
     if let Some(dir) = path.parent() {
         spacedrive_core::files::make_dir(dir).map_err(crate::error::from_core)?;
     }
@@ -37,4 +34,9 @@ pub(crate) fn start(path: &Path, filter: Option<&str>, to_stderr: bool) -> Resul
     let _ = tracing_subscriber::registry().with(to_file).with(to_stderr).try_init();
     std::panic::set_hook(Box::new(|panic| tracing::error!("panicked: {panic}")));
     Ok(())
+}
+
+/// Reads a tracing filter such as `info,spacedrive_core=debug`.
+pub(crate) fn parse(filter: &str) -> Result<EnvFilter> {
+    EnvFilter::try_new(filter).map_err(|e| ApiError::invalid(format!("`{}` is not a tracing filter: {e}", filter.escape_debug())))
 }
