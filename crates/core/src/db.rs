@@ -2,8 +2,12 @@
 //!
 //! SQL lives below this module only, one file per table group.
 
+pub(crate) mod check;
+pub(crate) mod entry;
 pub(crate) mod instance;
+pub(crate) mod job;
 pub(crate) mod library;
+pub(crate) mod location;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +19,9 @@ use rusqlite_migration::{Migrations, SchemaVersion};
 
 use crate::{Error, Result};
 
+/// The feed of this device in each library.
+pub(crate) const FEED: i64 = 1;
+
 /// How many idle readers are kept; more are opened when needed and closed afterwards.
 const IDLE_READERS: usize = 4;
 
@@ -24,7 +31,6 @@ pub(crate) enum Durability {
     /// All of it: what a person did.
     Full,
     /// It may be lost, never torn: what a rescan can rebuild.
-    #[allow(dead_code, reason = "the index uses it")]
     Normal,
 }
 
@@ -120,6 +126,11 @@ impl Database {
             Ok(value)
         })()
         .map_err(Error::db(&self.path))
+    }
+
+    /// As [`Self::read`], for work that fails in other ways too.
+    pub(crate) fn read_with<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.read(|connection| Ok(work(connection)))?
     }
 
     /// Runs `work` on a reader, which sees one consistent state per statement (or transaction).

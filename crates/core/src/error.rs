@@ -121,6 +121,115 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// No location goes by this name, id, prefix or path.
+    #[error("no location `{}`", query.escape_debug())]
+    LocationNotFound {
+        /// What was asked for.
+        query: String,
+        /// The names that are nearest to it.
+        nearest: Vec<String>,
+    },
+    /// More than one location goes by this name or prefix.
+    #[error("`{}` is ambiguous: it names {}", query.escape_debug(), candidates.join(", "))]
+    LocationAmbiguous {
+        /// What was asked for.
+        query: String,
+        /// The ids that it could mean.
+        candidates: Vec<String>,
+    },
+    /// The folder, or the name, is a location already.
+    #[error("{} cannot be added as `{}`: that is a location already, at {}", path.display(), name.escape_debug(), at.display())]
+    LocationExists {
+        /// The folder that was to be added.
+        path: PathBuf,
+        /// The name of the location that exists.
+        name: String,
+        /// Its folder.
+        at: PathBuf,
+    },
+    /// The folder is part of a location already.
+    #[error("{} is part of the location `{}` already: {}", path.display(), name.escape_debug(), at.display())]
+    LocationInside {
+        /// The folder that was to be added.
+        path: PathBuf,
+        /// The name of the location.
+        name: String,
+        /// Its folder.
+        at: PathBuf,
+    },
+    /// A name that no location may have.
+    #[error("invalid location name `{}`: 1 to 200 bytes without control characters", name.escape_debug())]
+    InvalidLocationName {
+        /// The name.
+        name: String,
+    },
+    /// The folder of a location cannot be reached; what is known of it is kept.
+    #[error("location {} is offline: {why}", path.display())]
+    LocationOffline {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The folder holds data of this program, which are never indexed.
+    #[error("{} holds this program's own data", path.display())]
+    OwnData {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is nothing at the path.
+    #[error("no such folder: {}", path.display())]
+    NoSuchFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// What is at the path is no folder.
+    #[error("{} is not a folder", path.display())]
+    NotAFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A word of a search is no expression.
+    #[error("invalid pattern `{}`: {why}", pattern.escape_debug())]
+    BadPattern {
+        /// The word.
+        pattern: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No job goes by this id or prefix.
+    #[error("no job `{}`", query.escape_debug())]
+    JobNotFound {
+        /// What was asked for.
+        query: String,
+    },
+    /// More than one job goes by this prefix.
+    #[error("`{}` is ambiguous: it names {}", query.escape_debug(), candidates.join(", "))]
+    JobAmbiguous {
+        /// What was asked for.
+        query: String,
+        /// The ids that it could mean.
+        candidates: Vec<String>,
+    },
+    /// The job has ended, so there is nothing to pause, resume or cancel.
+    #[error("job {id} has ended already: {status:?}")]
+    JobEnded {
+        /// Its id.
+        id: uuid::Uuid,
+        /// How it ended.
+        status: spacedrive_api::JobStatus,
+    },
+    /// A job cannot be done as it was asked for.
+    #[error("job `{kind}`: {why}")]
+    BadJob {
+        /// Its kind.
+        kind: String,
+        /// Why.
+        why: String,
+    },
+    /// The work was stopped: paused, cancelled, or the library is being closed.
+    #[error("interrupted")]
+    Interrupted,
     /// An operation on a file failed.
     #[error("{}: {source}", path.display())]
     Io {

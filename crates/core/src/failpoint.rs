@@ -31,6 +31,10 @@ pub const ALL: &[&str] = &[
     "pair.fail.sent",
     "instance.clone.library",
     "instance.remove.piece",
+    "index.apply.before",
+    "index.apply.after",
+    "index.identify.before",
+    "job.add.done",
 ];
 
 #[cfg(any(debug_assertions, feature = "failpoints"))]

@@ -3,17 +3,24 @@
 //! This crate never prints, never reads the environment and never sees a socket: what it needs is handed to it.
 
 pub mod clone;
+mod check;
 pub mod config;
 mod db;
 pub mod devices;
+mod duplicates;
 mod error;
 pub mod failpoint;
 pub mod files;
 pub mod health;
+pub mod index;
 pub mod instance;
+pub mod jobs;
 mod libraries;
 pub mod library;
 pub mod trash;
+mod location;
+mod search;
+mod watch;
 
 pub use error::{DatabaseError, DatabaseFault, Error, Result, database_fault};
 pub use libraries::{Libraries, LibraryEntry};

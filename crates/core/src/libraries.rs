@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use spacedrive_api::{LibraryDeleted, LibraryInfo, LibraryState, Trashed, WirePath};
@@ -10,6 +11,7 @@ use uuid::Uuid;
 
 use crate::db::instance::KnownLibrary;
 use crate::error::{DatabaseFault, database_fault};
+use crate::index::IndexOptions;
 use crate::instance::InstanceStore;
 use crate::library::{EXTENSION, Library, Manifest, UNFINISHED};
 use crate::{Error, Result, failpoint, files, trash};
@@ -22,6 +24,9 @@ pub struct Libraries {
     /// Where deleted libraries go.
     trash: PathBuf,
     store: Arc<InstanceStore>,
+    options: IndexOptions,
+    /// Whether libraries that are opened begin to work.
+    started: AtomicBool,
     /// Held for the whole of a change, disk and all: one change at a time. Taken before `known`.
     changing: Mutex<()>,
     /// By folder. Held for moments only, so that nobody who asks waits for a disk.
@@ -57,17 +62,41 @@ pub struct LibraryEntry {
 impl Libraries {
     /// Discovers the libraries and opens those that were not closed by a person. One that cannot be opened
     /// is listed with its problem and stops nothing.
-    pub fn discover(dir: &Path, trash: &Path, store: Arc<InstanceStore>) -> Result<Self> {
+    pub fn discover(dir: &Path, trash: &Path, store: Arc<InstanceStore>, options: IndexOptions) -> Result<Self> {
         files::make_dir(dir)?;
         let paths = paths(dir, store.libraries()?, true)?;
         let known = paths
             .into_iter()
             .map(|(path, closed)| {
-                let entry = if closed { LibraryEntry::closed(&path) } else { LibraryEntry::opened(&path) };
+                let entry = if closed { LibraryEntry::closed(&path) } else { LibraryEntry::opened(&path, &options) };
                 (path, entry)
             })
             .collect();
-        Ok(Self { dir: dir.to_owned(), trash: trash.to_owned(), store, changing: Mutex::default(), known: Mutex::new(known) })
+        Ok(Self {
+            dir: dir.to_owned(),
+            trash: trash.to_owned(),
+            store,
+            options,
+            started: AtomicBool::new(false),
+            changing: Mutex::default(),
+            known: Mutex::new(known),
+        })
+    }
+
+    /// Begins what goes on in the background: jobs, and looking for changes. Libraries that are opened later begin at once.
+    pub fn start(&self) {
+        self.started.store(true, Ordering::SeqCst);
+        for library in self.open_ones() {
+            self.start_one(&library);
+        }
+    }
+
+    fn start_one(&self, library: &Library) {
+        if self.started.load(Ordering::SeqCst)
+            && let Err(error) = library.start()
+        {
+            tracing::error!(%error, library = library.name(), "the library's jobs cannot be started");
+        }
     }
 
     /// All of them, by name.
@@ -99,7 +128,7 @@ impl Libraries {
         if let Some((path, _)) = self.lock().iter().find(|(_, entry)| entry.info.name == name) {
             return Err(Error::LibraryExists { name: name.to_owned(), path: path.clone() });
         }
-        let library = Library::create(parent.unwrap_or(&self.dir), name)?;
+        let library = Library::create(parent.unwrap_or(&self.dir), name, &self.options)?;
         let remembered = match parent {
             Some(_) => self.store.remember_library(self.stored(library.dir()), false),
             None => Ok(()),
@@ -110,6 +139,7 @@ impl Libraries {
             library.discard();
             return Err(error);
         }
+        self.start_one(&library);
         let entry = LibraryEntry::of(Arc::new(library));
         let info = entry.info();
         self.lock().insert(info.path.0.clone(), entry);
@@ -132,7 +162,7 @@ impl Libraries {
         if let Some(entry) = self.lock().get(path).filter(|entry| entry.open.is_some()) {
             return Ok(entry.info());
         }
-        let library = Library::open(path)?;
+        let library = Library::open(path, &self.options)?;
         if let Some((other, _)) =
             self.lock().iter().find(|(other, entry)| entry.info.id == library.id() && *other != path && entry.open.is_some())
         {
@@ -143,6 +173,7 @@ impl Libraries {
         } else {
             self.store.remember_library(self.stored(path), false)?;
         }
+        self.start_one(&library);
         let entry = LibraryEntry::of(Arc::new(library));
         let info = entry.info();
         self.lock().insert(path.to_owned(), entry);
@@ -175,7 +206,7 @@ impl Libraries {
         self.store.remember_library(self.stored(&path), true)?;
         let open = self.lock().get_mut(&path).and_then(|entry| entry.open.take());
         // What is left in the WAL is taken in when it is opened again.
-        if let Some(Err(error)) = open.map(|library| library.checkpoint()) {
+        if let Some(Err(error)) = open.map(|library| library.stop_and_checkpoint()) {
             tracing::warn!(%error, path = %path.display(), "library is closed without a checkpoint");
         }
         let entry = LibraryEntry::closed(&path);
@@ -189,9 +220,10 @@ impl Libraries {
         let _change = self.change();
         let path = find(&self.lock(), query)?;
         let entry = self.lock()[&path].clone();
+        let entry = LibraryEntry { open: None, ..entry };
         let open = self.lock().get_mut(&path).and_then(|entry| entry.open.take());
         // What is left in the WAL is taken in when it is opened again.
-        if let Some(Err(error)) = open.map(|library| library.checkpoint()) {
+        if let Some(Err(error)) = open.map(|library| library.stop_and_checkpoint()) {
             tracing::warn!(%error, path = %path.display(), "library is closed without a checkpoint");
         }
         let removed = self.remove_folder(&path, &entry.info.name, purge);
@@ -202,7 +234,7 @@ impl Libraries {
                 Ok(LibraryDeleted { library: entry.info(), trash: trash.map(WirePath) })
             }
             Err(error) => {
-                let entry = LibraryEntry::opened(&path);
+                let entry = LibraryEntry::opened(&path, &self.options);
                 self.lock().insert(path.clone(), entry);
                 Err(error)
             }
@@ -280,7 +312,7 @@ impl Libraries {
         let open: Vec<Arc<Library>> = self.lock().values_mut().filter_map(|entry| entry.open.take()).collect();
         let mut first = Ok(());
         for library in open {
-            first = first.and(library.checkpoint());
+            first = first.and(library.stop_and_checkpoint());
         }
         first.and(self.store.checkpoint())
     }
@@ -333,8 +365,8 @@ impl LibraryEntry {
         Self { info, open: Some(library) }
     }
 
-    fn opened(path: &Path) -> Self {
-        match Library::open(path) {
+    fn opened(path: &Path, options: &IndexOptions) -> Self {
+        match Library::open(path, options) {
             Ok(library) => Self::of(Arc::new(library)),
             Err(error) => {
                 tracing::warn!(%error, "library cannot be opened");

@@ -6,11 +6,14 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::db::{self, Database, Durability};
+use crate::index::{Index, IndexOptions};
+use crate::jobs::{Jobs, index::IndexHandler};
 use crate::{Error, Result, failpoint, files};
 
 /// The ending of a library's folder.
@@ -96,14 +99,16 @@ pub fn check_name(name: &str) -> Result<()> {
 pub struct Library {
     manifest: Manifest,
     dir: PathBuf,
-    db: Database,
+    pub(crate) db: Arc<Database>,
+    index: Arc<Index>,
+    jobs: Arc<Jobs>,
     /// Held as long as the library is open; released after the database is closed.
     _lock: File,
 }
 
 impl Library {
     /// Makes a library of this name in the folder `parent` and opens it.
-    pub fn create(parent: &Path, name: &str) -> Result<Self> {
+    pub fn create(parent: &Path, name: &str, options: &IndexOptions) -> Result<Self> {
         check_name(name)?;
         let dir = parent.join(format!("{name}.{EXTENSION}"));
         let exists = || Error::LibraryExists { name: name.to_owned(), path: dir.clone() };
@@ -118,7 +123,7 @@ impl Library {
                 other => other,
             })
             .and_then(|()| failpoint::hit("library.create.rename").map_err(Error::io(&dir)))
-            .and_then(|()| Self::open(&dir));
+            .and_then(|()| Self::open(&dir, options));
         made.inspect_err(|_| {
             // What has left its temporary name already is ours as well, and goes the way it came.
             if fs::symlink_metadata(&temporary).is_err() {
@@ -157,8 +162,9 @@ impl Library {
         db.checkpoint()
     }
 
-    /// Opens the library in `dir`. Whatever is wrong with it, nothing in it is changed.
-    pub fn open(dir: &Path) -> Result<Self> {
+    /// Opens the library in `dir`. Whatever is wrong with it, nothing in it is changed. Its jobs and its watching begin with
+    /// [`Library::start`].
+    pub fn open(dir: &Path, options: &IndexOptions) -> Result<Self> {
         let manifest = Manifest::read(dir)?;
         let damaged = |why: String| Error::LibraryDamaged { path: dir.to_owned(), why };
         let Some(lock) = files::try_lock(&dir.join("library.lock"))? else {
@@ -175,7 +181,39 @@ impl Library {
         if id != Some(manifest.id) {
             return Err(damaged("library.db belongs to another library than library.json".to_owned()));
         }
-        Ok(Self { manifest, dir: dir.to_owned(), db, _lock: lock })
+        let db = Arc::new(db);
+        let index = Index::open(Arc::clone(&db), options.clone()).map_err(|e| damaged(e.to_string()))?;
+        let jobs = Jobs::open(Arc::clone(&db), vec![Arc::new(IndexHandler(Arc::downgrade(&index)))])?;
+        Ok(Self { manifest, dir: dir.to_owned(), db, index, jobs, _lock: lock })
+    }
+
+    /// Begins what goes on in the background: jobs that had not ended, and a look at every location.
+    pub fn start(&self) -> Result<()> {
+        self.index.look_at_all(&self.jobs)?;
+        self.jobs.start();
+        Ok(())
+    }
+
+    /// Ends what goes on in the background, so that it goes on when the library is opened again.
+    pub fn stop(&self) {
+        self.jobs.close();
+        self.index.close();
+    }
+
+    /// Ends what goes on in the background and moves everything into the database file.
+    pub(crate) fn stop_and_checkpoint(&self) -> Result<()> {
+        self.stop();
+        self.checkpoint()
+    }
+
+    /// Its index.
+    pub fn index(&self) -> &Arc<Index> {
+        &self.index
+    }
+
+    /// Its jobs.
+    pub fn jobs(&self) -> &Arc<Jobs> {
+        &self.jobs
     }
 
     /// Its id.
@@ -214,6 +252,13 @@ impl Library {
     }
 }
 
+impl Drop for Library {
+    /// No thread has the database open when the lock is released.
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
@@ -222,7 +267,7 @@ mod tests {
     #[test]
     fn the_check_tells_a_sound_database_from_a_damaged_one() {
         let dir = tempfile::tempdir().unwrap();
-        let library = Library::create(dir.path(), "One").unwrap();
+        let library = Library::create(dir.path(), "One", &IndexOptions::default()).unwrap();
         assert_eq!(library.quick_check().unwrap(), None);
         library.checkpoint().unwrap();
         let path = library.dir().join("library.db");
@@ -232,7 +277,7 @@ mod tests {
         let end = bytes.len();
         bytes[end - 4000..].fill(0xa5);
         fs::write(&path, bytes).unwrap();
-        let found = Library::open(&dir.path().join("One.sdlibrary")).and_then(|library| library.quick_check());
+        let found = Library::open(&dir.path().join("One.sdlibrary"), &IndexOptions::default()).and_then(|library| library.quick_check());
         assert!(!matches!(found, Ok(None)), "{found:?}");
     }
 }

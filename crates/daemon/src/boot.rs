@@ -8,6 +8,7 @@ use spacedrive_api::instance::{DataFiles, InstanceName, Places};
 use spacedrive_api::record::{self, Record};
 use spacedrive_api::{ApiError, DaemonInfo, Result, locate};
 use spacedrive_core::config::Config;
+use spacedrive_core::index::IndexOptions;
 use spacedrive_core::instance::InstanceStore;
 use spacedrive_core::{Libraries, files};
 use spacedrive_net::{Network, Settings};
@@ -93,7 +94,8 @@ async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
     tracing::info!(instance = %name, data_dir = %data_dir.display(), version = spacedrive_api::VERSION, "starting");
 
     let store = Arc::new(InstanceStore::open(&data.database).map_err(from_core)?);
-    let libraries = Libraries::discover(&data.libraries, &data.trash, store.clone()).map_err(from_core)?;
+    let indexing = IndexOptions { private: vec![data.dir.clone()], watch: true };
+    let libraries = Libraries::discover(&data.libraries, &data.trash, store.clone(), indexing).map_err(from_core)?;
     let network = network(&data, &options, &config, store)?;
     let (published, listener) = Published::publish(places, name, locks)?;
     remember(places, name, &data, published.socket());
@@ -109,7 +111,10 @@ async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
     let server = tokio::spawn(serve::accept(context.clone(), listener, incoming));
     let keeper = tokio::spawn(published.keep(listeners, context.clone()));
     let checker = context.clone();
-    tokio::task::spawn_blocking(move || checker.libraries.check_all());
+    tokio::task::spawn_blocking(move || {
+        checker.libraries.start();
+        checker.libraries.check_all();
+    });
 
     ready(&context.info());
     supervisor::ready(&context);

@@ -11,7 +11,7 @@ use super::Kind;
 /// `SDLB` in ASCII.
 pub(crate) static KIND: LazyLock<Kind> = LazyLock::new(|| Kind {
     application_id: 0x5344_4C42,
-    migrations: Migrations::new(vec![M::up(include_str!("library/0001.sql"))]),
+    migrations: Migrations::new(vec![M::up(include_str!("library/0001.sql")), M::up(include_str!("library/0002.sql"))]),
 });
 
 pub(crate) fn set_id(transaction: &Transaction<'_>, id: Uuid) -> rusqlite::Result<()> {
