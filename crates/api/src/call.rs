@@ -73,4 +73,34 @@ calls! {
     InstanceCopy => InstanceCopied,
     /// Changes the instance's configuration.
     ConfigSet => ConfigChanged,
+    /// Checks a library.
+    LibraryCheck => LibraryChecked,
+    /// Copies a library's database.
+    LibraryBackup => LibraryBackedUp,
+    /// Adds a folder to a library.
+    LocationAdd => LocationAdded,
+    /// Lists the locations of a library.
+    LocationList => Vec<LocationInfo>,
+    /// One location.
+    LocationGet => LocationInfo,
+    /// Takes a location out of a library.
+    LocationRemove => LocationInfo,
+    /// Indexes a location again.
+    IndexLocation => IndexStarted,
+    /// Indexes a path now.
+    Scan => IndexStarted,
+    /// Looks at a folder and writes nothing.
+    Browse => Browsed,
+    /// Lists jobs.
+    JobList => Vec<JobInfo>,
+    /// One job with its problems.
+    JobGet => JobInfo,
+    /// Follows one job, or all that are under way.
+    JobWatch => Vec<JobInfo>,
+    /// Pauses, resumes or cancels a job.
+    JobControl => JobInfo,
+    /// Finds entries by name and other facts. Pages of hits come as events before the last one.
+    Search => SearchFound,
+    /// Finds files with equal content.
+    Duplicates => DuplicatesFound,
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{DeviceInfo, LibraryInfo, WirePath};
+use crate::{DeviceInfo, JobInfo, LibraryInfo, LocationInfo, WirePath};
 
 /// Networking of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -103,6 +103,12 @@ pub struct StatusInfo {
     /// The devices that it is paired with.
     #[serde(default)]
     pub devices: Vec<DeviceInfo>,
+    /// The locations of the library that was asked for.
+    #[serde(default)]
+    pub locations: Vec<LocationInfo>,
+    /// Its jobs that have not ended.
+    #[serde(default)]
+    pub jobs: Vec<JobInfo>,
 }
 
 /// Copies the instance's configuration and libraries into a data dir that is being made.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::PairingInfo;
+use crate::{EntryInfo, JobInfo, PairingInfo};
 
 /// How far something is. `total` is `None` while it is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,13 @@ pub enum Event {
     Progress(Progress),
     /// A pairing session changed.
     Pairing(Box<PairingInfo>),
+    /// A job changed.
+    Job(JobInfo),
+    /// Hits of a search, in their order; more follow.
+    Entries {
+        /// The hits.
+        entries: Vec<EntryInfo>,
+    },
     /// An event that a newer version knows and this one does not.
     #[serde(other)]
     Unknown,

@@ -86,13 +86,14 @@ pub struct JobGet {
     pub job: String,
 }
 
-/// Follows a job: an event at each change, and the reply when it ends or is paused.
+/// Follows a job, or all jobs that are under way: an event at each change, and the reply when none goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobWatch {
     /// Name, id or unique prefix of the library.
     pub library: String,
-    /// Id or unique prefix of the job.
-    pub job: String,
+    /// Id or unique prefix of the job; all that are under way when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
 }
 
 /// What a person wants a job to do.

@@ -23,9 +23,9 @@ mod network;
 mod pairing;
 mod path;
 pub mod record;
+mod search;
 mod secret;
 mod trash;
-mod search;
 mod wire;
 
 pub use call::{Call, Request};
@@ -44,9 +44,9 @@ pub use names::nearest;
 pub use network::*;
 pub use pairing::*;
 pub use path::WirePath;
+pub use search::*;
 pub use secret::Secret;
 pub use trash::Trashed;
-pub use search::*;
 pub use wire::{Envelope, Frame, MAX_REQUEST_BYTES, PROTOCOL, override_protocol, protocol};
 
 /// The version of this build, as `CARGO_PKG_VERSION` gives it.

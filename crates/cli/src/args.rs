@@ -7,7 +7,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use spacedrive_api::ApiError;
 
 use crate::output::Output;
-use crate::{completions, config, demo, examples, instance, lab, library, man, network, serve, service, start, stop};
+use crate::{
+    completions, config, demo, duplicates, examples, index, instance, job, lab, library, location, man, network, search, serve,
+    service, start, stop,
+};
 
 /// Index files into libraries, find them, and move them between your devices, with any number of instances side by side.
 #[derive(Debug, Parser)]
@@ -87,6 +90,21 @@ pub(crate) enum Command {
     /// This device's identity, its paired devices, and pairing
     #[command(subcommand)]
     Network(network::Command),
+    /// Manage the folders that the current library indexes
+    #[command(subcommand)]
+    Location(location::Command),
+    /// Index again, or look at folders without indexing them
+    #[command(subcommand)]
+    Index(index::Command),
+    /// Index a path now
+    Scan(index::Scan),
+    /// Manage background jobs
+    #[command(subcommand)]
+    Job(job::Command),
+    /// Find files and folders by name
+    Search(search::Arguments),
+    /// Find files with equal content
+    Duplicates(duplicates::Arguments),
     /// Show what this does, in a temporary folder
     Demo(demo::Arguments),
     /// Show and change settings

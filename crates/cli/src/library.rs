@@ -6,8 +6,8 @@ use clap::Subcommand;
 use serde::Serialize;
 use spacedrive_api::client::Client;
 use spacedrive_api::{
-    ApiError, LibraryClose, LibraryCreate, LibraryDelete, LibraryGet, LibraryInfo, LibraryList, LibraryOpen, LibraryRestore,
-    LibraryState, LibraryTrash, Result, WirePath,
+    ApiError, ErrorKind, LibraryBackup, LibraryCheck, LibraryClose, LibraryCreate, LibraryDelete, LibraryGet, LibraryInfo,
+    LibraryList, LibraryOpen, LibraryRestore, LibraryState, LibraryTrash, Result, WirePath,
 };
 use uuid::Uuid;
 
@@ -49,6 +49,22 @@ pub(crate) enum Command {
     Info {
         /// Its name, id, or a unique beginning of the id [default: the current one]
         library: Option<String>,
+    },
+    /// Check a library's database
+    Check {
+        /// Its name, id, or a unique beginning of the id [default: the current one]
+        library: Option<String>,
+        /// Read every page, and every file whose content is known, too
+        #[arg(long)]
+        deep: bool,
+    },
+    /// Copy a library's database as it is now
+    Backup {
+        /// Its name, id, or a unique beginning of the id [default: the current one]
+        library: Option<String>,
+        /// The file to write [default: one in the library's `backups` folder]
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
     },
     /// Delete a library (its index, never the files that it indexes)
     Delete {
@@ -133,6 +149,39 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<()> {
             };
             session.output.result(&View::new(&library, state.current_library), || details(&library));
         }
+        Command::Check { library, deep } => {
+            let library = or_current(session, library, &state)?;
+            let checked = client.call(LibraryCheck { library, deep }).await?;
+            session.output.result(&checked, || {
+                let mut lines: Vec<String> = checked.problems.iter().map(|problem| printable(problem)).collect();
+                lines.extend(checked.rotten.iter().map(|path| {
+                    format!(
+                        "{}: its content is not what was indexed, though its size and time are",
+                        printable(&path.to_string_lossy())
+                    )
+                }));
+                lines.push(format!("{} entries and {} files checked", checked.entries, checked.files_read));
+                lines.join("\n")
+            });
+            if !checked.problems.is_empty() {
+                return Err(ApiError::storage(format!("the library has {} problems", checked.problems.len()))
+                    .hint("restore it from a backup (its `backups` folder), or make it anew"));
+            }
+            if !checked.rotten.is_empty() {
+                return Err(ApiError::new(
+                    ErrorKind::Verification,
+                    format!("the content of {} files is not what was indexed", checked.rotten.len()),
+                ));
+            }
+        }
+        Command::Backup { library, to } => {
+            let library = or_current(session, library, &state)?;
+            let to = to.map(|to| WirePath(session.places.current.join(to)));
+            let backup = client.call(LibraryBackup { library, to }).await?;
+            session.output.result(&backup, || {
+                format!("Wrote {} ({})", printable(&backup.path.to_string_lossy()), output::size(backup.bytes))
+            });
+        }
         Command::Delete { library, yes, purge } => {
             let library = client.call(LibraryGet { library, open: false }).await?;
             let how = if purge { "for good" } else { "to the trash" };
@@ -177,6 +226,24 @@ pub(crate) fn current_id(session: &Session, state: &CliState) -> Result<Uuid> {
             session.command("library switch NAME")
         ))
     })
+}
+
+/// The library that was named, or the current one.
+fn or_current(session: &Session, library: Option<String>, state: &CliState) -> Result<String> {
+    library.map_or_else(|| Ok(current_id(session, state)?.to_string()), Ok)
+}
+
+/// What commands about the content of a library begin with.
+pub(crate) struct Target;
+
+impl Target {
+    /// A connection, and the current library.
+    pub(crate) async fn current(session: &Session) -> Result<(Client, String)> {
+        let mut client = connect(session).await?;
+        let data_dir = client.info().await?.data_dir;
+        let library = current_id(session, &CliState::read(session, &data_dir.0))?;
+        Ok((client, library.to_string()))
+    }
 }
 
 async fn current(session: &Session, client: &mut Client, state: &CliState) -> Result<LibraryInfo> {

@@ -8,16 +8,21 @@ mod connect;
 mod daemon;
 mod demo;
 mod device;
+mod duplicates;
 mod error;
 mod examples;
+mod index;
 mod instance;
+mod job;
 mod lab;
 mod library;
+mod location;
 mod man;
 mod network;
 mod output;
 mod pairing;
 mod password;
+mod search;
 mod serve;
 mod service;
 mod session;
@@ -73,6 +78,12 @@ async fn run_client(session: &Session, command: Command) -> Result<()> {
         Command::Service(command) => service::run(session, command),
         Command::Completions(args) => completions::completions(session, &args),
         Command::Man(args) => man::man(session, &args),
+        Command::Location(command) => location::run(session, command).await,
+        Command::Index(command) => index::run(session, command).await,
+        Command::Scan(args) => index::scan(session, args).await,
+        Command::Job(command) => job::run(session, command).await,
+        Command::Search(args) => search::search(session, args).await,
+        Command::Duplicates(args) => duplicates::duplicates(session, args).await,
         Command::Demo(args) => demo::demo(session, &args),
         Command::Instance(_) | Command::Serve(_) | Command::Lab(_) => Ok(()),
     }

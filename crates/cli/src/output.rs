@@ -54,12 +54,26 @@ impl Output {
         }
     }
 
+    /// Whether results are printed as JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether a person looks at stdout.
+    pub(crate) fn is_terminal(&self) -> bool {
+        !self.json && std::io::stdout().is_terminal()
+    }
+
+    /// Prints the bytes of a path as they are, and `end` behind them.
+    pub(crate) fn raw(&self, path: &std::ffi::OsStr, end: u8) {
+        use std::os::unix::ffi::OsStrExt;
+        let mut stdout = std::io::stdout().lock();
+        keep(stdout.write_all(path.as_bytes()).and_then(|()| stdout.write_all(&[end])));
+    }
+
     /// Prints a line on stdout. A reader that has gone away is no failure; a full disk is one, see [`Self::lost`].
     pub(crate) fn line(&self, text: impl Display) {
-        match writeln!(anstream::stdout(), "{text}") {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => drop(LOST.set(error)),
-            _ => {}
-        }
+        keep(writeln!(anstream::stdout(), "{text}"));
     }
 
     /// Why a result could not be written to stdout, if there was one.
@@ -107,11 +121,6 @@ impl Output {
         !self.quiet && !self.json && std::io::stderr().is_terminal()
     }
 
-    /// Whether results go to a terminal as text.
-    pub(crate) fn is_terminal(&self) -> bool {
-        !self.json && std::io::stdout().is_terminal()
-    }
-
     /// Asks a person a question that is answered by y or n.
     pub(crate) fn confirm(&self, question: &str) -> bool {
         if !std::io::stdin().is_terminal() {
@@ -123,6 +132,14 @@ impl Output {
         let mut answer = String::new();
         let _ = std::io::stdin().read_line(&mut answer);
         matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+    }
+}
+
+/// Keeps why stdout could not be written, unless its reader has gone away.
+fn keep(written: std::io::Result<()>) {
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => drop(LOST.set(error)),
+        _ => {}
     }
 }
 
@@ -166,6 +183,19 @@ pub(crate) fn duration(seconds: u64) -> String {
     }
 }
 
+/// Bytes as a person says them: `512 B`, `1.5 KiB`, `12 MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
+        if value < 1024.0 || unit == "TiB" {
+            let digits = usize::from(unit != "B" && value < 10.0);
+            return format!("{value:.digits$} {unit}");
+        }
+        value /= 1024.0;
+    }
+    String::new()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +205,11 @@ mod tests {
         assert_eq!(printable("naïve ☕.md"), "naïve ☕.md");
         assert_eq!(printable("a\u{1b}[31mb\n"), "a\\u{1b}[31mb\\n");
         assert_eq!(printable("exe\u{202e}gpj"), "exe\\u{202e}gpj");
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        assert_eq!([0, 512, 1536, 12 << 20, 3 << 30].map(size), ["0 B", "512 B", "1.5 KiB", "12 MiB", "3.0 GiB"]);
     }
 
     #[test]

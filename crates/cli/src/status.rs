@@ -11,6 +11,8 @@ use crate::session::Session;
 struct Whole<'a> {
     daemon: &'a spacedrive_api::DaemonInfo,
     libraries: Vec<View<'a>>,
+    locations: &'a [spacedrive_api::LocationInfo],
+    jobs: &'a [spacedrive_api::JobInfo],
     devices: &'a [DeviceInfo],
 }
 
@@ -31,12 +33,24 @@ pub(crate) async fn status(session: &Session) -> Result<()> {
     }
     let status = client.call(Status { library: current.map(|id| id.to_string()) }).await?;
     let libraries: Vec<View<'_>> = status.libraries.iter().map(|info| View::new(info, current)).collect();
-    session.output.result(&Whole { daemon: &status.daemon, libraries, devices: &status.devices }, || {
+    let whole =
+        Whole { daemon: &status.daemon, libraries, locations: &status.locations, jobs: &status.jobs, devices: &status.devices };
+    session.output.result(&whole, || {
         let libraries =
             if status.libraries.is_empty() { "No libraries".to_owned() } else { library::table(&status.libraries, current) };
-        let devices =
-            if status.devices.is_empty() { "No paired devices".to_owned() } else { crate::device::table(&status.devices) };
-        format!("{}\n\n{libraries}\n\n{devices}", crate::daemon::text(&status.daemon))
+        let mut parts = vec![crate::daemon::text(&status.daemon), libraries];
+        if !status.locations.is_empty() {
+            parts.push(crate::location::table(&status.locations));
+        }
+        if !status.jobs.is_empty() {
+            parts.push(crate::job::table(&status.jobs));
+        }
+        parts.push(if status.devices.is_empty() {
+            "No paired devices".to_owned()
+        } else {
+            crate::device::table(&status.devices)
+        });
+        parts.join("\n\n")
     });
     Ok(())
 }

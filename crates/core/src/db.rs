@@ -2,6 +2,7 @@
 //!
 //! SQL lives below this module only, one file per table group.
 
+pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod entry;
 pub(crate) mod instance;
@@ -98,6 +99,10 @@ impl Database {
         connection.pragma_update(None, "synchronous", "full").map_err(db)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(db)?;
         connection.pragma_update(None, "trusted_schema", false).map_err(db)?;
+        if found > 0 && i64::from(known) > found {
+            // A person has something to lose from here on.
+            backup::copy(&connection, &backup::before_migration(path, found))?;
+        }
         kind.migrations.to_latest(&mut connection).map_err(migration)?;
         Ok(Self { path: path.to_owned(), writer: Mutex::new(connection), readers: Mutex::new(Vec::new()) })
     }

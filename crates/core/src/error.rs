@@ -227,6 +227,12 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// There is something at the path that a backup was to be written to.
+    #[error("{} exists already", path.display())]
+    BackupExists {
+        /// The path.
+        path: PathBuf,
+    },
     /// The work was stopped: paused, cancelled, or the library is being closed.
     #[error("interrupted")]
     Interrupted,

@@ -11,6 +11,7 @@ pub const ALL: &[&str] = &[
     "library.create.rename",
     "library.create.done",
     "library.delete.rename",
+    "library.backup.rename",
     "config.write",
     "device.pending.before",
     "device.pending.after",

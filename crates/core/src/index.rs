@@ -327,11 +327,21 @@ impl Index {
 
     /// Finds entries. Waits for the names when the library was opened just now.
     pub fn search(&self, query: &Search) -> Result<SearchFound> {
+        self.search_in_pages(query, usize::MAX, |_| Ok(()))
+    }
+
+    /// The same; hits beyond a `page` are handed to `sink` page by page, and the last page is in the answer.
+    pub fn search_in_pages(
+        &self,
+        query: &Search,
+        page: usize,
+        sink: impl FnMut(Vec<spacedrive_api::EntryInfo>) -> Result<()>,
+    ) -> Result<SearchFound> {
         self.names.wait();
         let rows = self.rows();
         let names = self.names.snapshot();
         let mut found = self.db.read_with(|connection| {
-            search::search(&Corpus { names: &names, locations: &rows, connection, path: self.db.path() }, query)
+            search::search(&Corpus { names: &names, locations: &rows, connection, path: self.db.path() }, query, page, sink)
         })?;
         found.incomplete = self.all_places().iter().any(|place| place.info().state == LocationState::Indexing);
         Ok(found)

@@ -333,6 +333,21 @@ impl Jobs {
         Ok((running.version.max(1), info))
     }
 
+    /// The same for all jobs that have not ended and are not paused.
+    pub fn wait_any(&self, version: u64, at_most: Duration) -> Result<(u64, Vec<JobInfo>)> {
+        let until = Instant::now() + at_most;
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        while running.version <= version && version != 0 {
+            let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else { break };
+            running = self.changed.wait_timeout(running, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let queued = self.db.read(table::queued)?;
+        let mut infos: Vec<JobInfo> = running.jobs.values().map(|active| current(&active.row, &active.task).info()).collect();
+        infos.extend(queued.iter().filter(|row| !running.jobs.contains_key(&row.id)).map(JobRow::info));
+        infos.sort_by_key(|info| info.id);
+        Ok((running.version.max(1), infos))
+    }
+
     /// Waits until the job has ended or is paused; fails with [`Error::Interrupted`] when that takes longer than `at_most`.
     pub fn wait_for_end(&self, id: Uuid, at_most: Duration) -> Result<JobInfo> {
         let until = Instant::now() + at_most;

@@ -2,8 +2,8 @@
 //!
 //! This crate never prints, never reads the environment and never sees a socket: what it needs is handed to it.
 
-pub mod clone;
 mod check;
+pub mod clone;
 pub mod config;
 mod db;
 pub mod devices;
@@ -17,9 +17,9 @@ pub mod instance;
 pub mod jobs;
 mod libraries;
 pub mod library;
-pub mod trash;
 mod location;
 mod search;
+pub mod trash;
 mod watch;
 
 pub use error::{DatabaseError, DatabaseFault, Error, Result, database_fault};

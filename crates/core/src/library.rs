@@ -246,6 +246,19 @@ impl Library {
         self.db.quick_check()
     }
 
+    /// Copies the database, as it is at this moment, to `to` or into the library's own `backups/`. Answers where and how big.
+    pub fn backup(&self, to: Option<&Path>) -> Result<(PathBuf, u64)> {
+        let to = match to {
+            Some(to) => to.to_owned(),
+            None => {
+                let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ");
+                self.dir.join("backups").join(format!("library-{time}.db"))
+            }
+        };
+        let bytes = self.db.read_with(|source| db::backup::copy(source, &to))?;
+        Ok((to, bytes))
+    }
+
     /// Moves everything from the WAL into the database file.
     pub fn checkpoint(&self) -> Result<()> {
         self.db.checkpoint()
@@ -277,7 +290,8 @@ mod tests {
         let end = bytes.len();
         bytes[end - 4000..].fill(0xa5);
         fs::write(&path, bytes).unwrap();
-        let found = Library::open(&dir.path().join("One.sdlibrary"), &IndexOptions::default()).and_then(|library| library.quick_check());
+        let found =
+            Library::open(&dir.path().join("One.sdlibrary"), &IndexOptions::default()).and_then(|library| library.quick_check());
         assert!(!matches!(found, Ok(None)), "{found:?}");
     }
 }

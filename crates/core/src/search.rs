@@ -37,8 +37,13 @@ pub(crate) struct Corpus<'a> {
     pub(crate) path: &'a Path,
 }
 
-/// Runs a query.
-pub(crate) fn search(corpus: &Corpus<'_>, query: &Search) -> Result<SearchFound> {
+/// Runs a query. Hits beyond a `page` are handed to `sink` page by page; the last page is in the answer.
+pub(crate) fn search(
+    corpus: &Corpus<'_>,
+    query: &Search,
+    page: usize,
+    mut sink: impl FnMut(Vec<EntryInfo>) -> Result<()>,
+) -> Result<SearchFound> {
     let matcher = Matcher::new(&query.words, query.regex, query.loose)?;
     let filter = Filter::new(corpus, query)?;
     let limit = query.limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
@@ -71,12 +76,15 @@ pub(crate) fn search(corpus: &Corpus<'_>, query: &Search) -> Result<SearchFound>
         }
         sorted(corpus, rows, query, limit)
     };
-    let mut entries = Vec::with_capacity(eids.len());
+    let mut entries = Vec::with_capacity(eids.len().min(page));
     let mut folders = Folders::default();
     for eid in eids {
         if let Some(row) = entry::get(corpus.connection, eid).map_err(Error::db(corpus.path))?
             && let Some(info) = folders.info(corpus, &row)
         {
+            if entries.len() >= page {
+                sink(std::mem::take(&mut entries))?;
+            }
             entries.push(info);
         }
     }

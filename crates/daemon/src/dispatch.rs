@@ -7,7 +7,7 @@ use spacedrive_api::{ApiError, Call, Frame, Request, Result};
 
 use crate::answer::{self, Answer};
 use crate::context::Context;
-use crate::{config, device, instance, library, network, pairing, status};
+use crate::{config, device, duplicates, index, instance, job, library, location, network, pairing, search, status};
 
 /// Runs the handler of `call` and gives the last line of its answer.
 pub(crate) async fn dispatch(context: &Arc<Context>, call: Call, events: &mut Answer) -> Bytes {
@@ -36,6 +36,21 @@ pub(crate) async fn dispatch(context: &Arc<Context>, call: Call, events: &mut An
         Call::LibraryRestore(r) => reply(&r, library::restore(context, &r).await),
         Call::ConfigSet(r) => reply(&r, config::set(context, &r).await),
         Call::InstanceCopy(r) => reply(&r, instance::copy(context, &r).await),
+        Call::LibraryCheck(r) => reply(&r, library::check(context, &r).await),
+        Call::LibraryBackup(r) => reply(&r, library::backup(context, &r).await),
+        Call::LocationAdd(r) => reply(&r, location::add(context, &r).await),
+        Call::LocationList(r) => reply(&r, location::list(context, &r).await),
+        Call::LocationGet(r) => reply(&r, location::get(context, &r).await),
+        Call::LocationRemove(r) => reply(&r, location::remove(context, &r).await),
+        Call::IndexLocation(r) => reply(&r, index::location(context, &r).await),
+        Call::Scan(r) => reply(&r, index::scan(context, &r).await),
+        Call::Browse(r) => reply(&r, index::browse(context, &r).await),
+        Call::JobList(r) => reply(&r, job::list(context, &r).await),
+        Call::JobGet(r) => reply(&r, job::get(context, &r).await),
+        Call::JobWatch(r) => reply(&r, job::watch(context, &r, events).await),
+        Call::JobControl(r) => reply(&r, job::control(context, &r).await),
+        Call::Search(r) => reply(&r, search::search(context, &r, events).await),
+        Call::Duplicates(r) => reply(&r, duplicates::duplicates(context, &r).await),
     }
 }
 

@@ -26,6 +26,25 @@ pub(crate) fn from_core(error: Error) -> ApiError {
         Error::NotALibrary { .. } | Error::LibraryMissing { .. } => ApiError::not_found(message),
         Error::LibraryLocked { .. } => ApiError::conflict(message),
         Error::LibraryClosed { .. } => ApiError::conflict(message),
+        Error::LocationNotFound { nearest, .. } if !nearest.is_empty() => {
+            ApiError::not_found(message).hint(format!("did you mean `{}`?", nearest.join("` or `")))
+        }
+        Error::LocationNotFound { .. } | Error::LocationAmbiguous { .. } => {
+            ApiError::not_found(message).hint("spacedrive location list")
+        }
+        Error::LocationExists { .. } => ApiError::conflict(message).hint("spacedrive location list"),
+        Error::LocationInside { path, .. } => {
+            ApiError::conflict(message).hint(format!("to index it again: spacedrive scan '{}'", path.display()))
+        }
+        Error::InvalidLocationName { .. } | Error::BadPattern { .. } | Error::NotAFolder { .. } | Error::OwnData { .. } => {
+            ApiError::invalid(message)
+        }
+        Error::LocationOffline { .. } => ApiError::storage(message).hint("nothing of it was forgotten; bring the disk back"),
+        Error::NoSuchFolder { .. } => ApiError::not_found(message),
+        Error::JobNotFound { .. } | Error::JobAmbiguous { .. } => ApiError::not_found(message).hint("spacedrive job list"),
+        Error::JobEnded { .. } => ApiError::conflict(message),
+        Error::BackupExists { .. } => ApiError::conflict(message).hint("name another file"),
+        Error::Interrupted => ApiError::new(ErrorKind::Interrupted, message),
         Error::Newer { .. } => ApiError::version(message).hint("install the newer version of spacedrive"),
         Error::BadFile { .. } | Error::Migration { .. } => ApiError::storage(message),
         Error::Database { ref path, ref source } => database(path, source, message),

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use spacedrive_api::{
-    LibraryClose, LibraryCreate, LibraryDelete, LibraryDeleted, LibraryGet, LibraryInfo, LibraryOpen, LibraryRestore, Result,
-    Trashed,
+    LibraryBackedUp, LibraryBackup, LibraryCheck, LibraryChecked, LibraryClose, LibraryCreate, LibraryDelete, LibraryDeleted,
+    LibraryGet, LibraryInfo, LibraryOpen, LibraryRestore, Result, Trashed,
 };
+
+use spacedrive_core::jobs::Task;
 
 use crate::context::Context;
 
@@ -52,4 +54,20 @@ pub(crate) async fn deleted(context: &Arc<Context>) -> Result<Vec<Trashed>> {
 pub(crate) async fn restore(context: &Arc<Context>, request: &LibraryRestore) -> Result<LibraryInfo> {
     let name = request.name.clone();
     context.blocking(move |c| c.libraries.restore(&name)).await
+}
+
+pub(crate) async fn check(context: &Arc<Context>, request: &LibraryCheck) -> Result<LibraryChecked> {
+    let request = request.clone();
+    context.blocking(move |c| c.libraries.get_open(&request.library)?.check_with(&request, &Task::default())).await
+}
+
+pub(crate) async fn backup(context: &Arc<Context>, request: &LibraryBackup) -> Result<LibraryBackedUp> {
+    let request = request.clone();
+    context
+        .blocking(move |c| {
+            let to = request.to.as_ref().map(AsRef::as_ref);
+            let (path, bytes) = c.libraries.get_open(&request.library)?.backup(to)?;
+            Ok(LibraryBackedUp { path: path.into(), bytes })
+        })
+        .await
 }

@@ -14,7 +14,7 @@ use spacedrive_api::EntryKind;
 use super::row::{Change, Eid, PARKED, Stored};
 use super::walk::{THREADS, Target, Walk};
 use crate::db::location::Totals;
-use crate::db::{Durability, entry, location};
+use crate::db::{entry, location};
 use crate::search::block::Named;
 use crate::{Error, Result, failpoint};
 

@@ -14,7 +14,6 @@ use rustix::io::Errno;
 
 use super::scan::{mtime_of, open_below};
 use crate::jobs::Task;
-use crate::{Error, Result};
 
 /// Up to this size all of a file is read in the mode `content`; of a larger one only samples.
 /// docs/decisions/0012-content-identity.md has the measurement behind it.
@@ -293,17 +292,6 @@ pub(crate) fn read_small(root: &OwnedFd, path: &[u8], limit: u64) -> Option<Vec<
 
 /// How many bytes were read, added up by several threads.
 pub(crate) type Bytes = AtomicU64;
-
-impl HashError {
-    /// The error for the file at `path`, where it is worth telling.
-    pub(crate) fn into_error(self, path: &std::path::Path) -> Option<Error> {
-        match self {
-            Self::Interrupted => Some(Error::Interrupted),
-            Self::Gone => None,
-            Self::Io(error) => Some(Error::io(path)(error.into())),
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -191,7 +191,7 @@ impl Block {
         let mut spans = Vec::with_capacity(self.len() + changes.len());
         let mut slots = (0..self.len()).peekable();
         let mut changes = changes.iter().peekable();
-        let mut old = |slot: usize, names: &mut Vec<u8>| {
+        let old = |slot: usize, names: &mut Vec<u8>| {
             let start = names.len();
             self.name_into(slot, names);
             let kind = self.kind(slot).unwrap_or(EntryKind::Dir);

@@ -65,11 +65,6 @@ impl Names {
         self.loading.notify_all();
     }
 
-    /// Whether the names were read.
-    pub(crate) fn is_loaded(&self) -> bool {
-        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits until the names were read.
     pub(crate) fn wait(&self) {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);

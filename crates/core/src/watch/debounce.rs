@@ -112,7 +112,7 @@ mod tests {
             let mut debounce = Debounce::default();
             let mut waiting: BTreeMap<(Eid, Box<[u8]>), Instant> = BTreeMap::new();
             let mut now = start;
-            let mut check = |debounce: &mut Debounce, waiting: &mut BTreeMap<(Eid, Box<[u8]>), Instant>, at: Instant| {
+            let check = |debounce: &mut Debounce, waiting: &mut BTreeMap<(Eid, Box<[u8]>), Instant>, at: Instant| {
                 for target in debounce.take(99) {
                     match target {
                         Target::Names(eid, names) => for name in names {
