@@ -35,6 +35,8 @@ pub const ALL: &[&str] = &[
     "index.apply.before",
     "index.apply.after",
     "index.identify.before",
+    "index.write.before",
+    "index.write.after",
     "job.add.done",
 ];
 

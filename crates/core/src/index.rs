@@ -33,7 +33,7 @@ use crate::db::location::LocationRow;
 use crate::db::{Database, Durability, entry, location as table};
 use crate::jobs::{Jobs, index::IndexArgs};
 use crate::search::{self, Corpus, names::Names};
-use crate::{Error, Result};
+use crate::{Error, Result, failpoint};
 
 /// What the index needs to know from outside.
 #[derive(Debug, Clone, Default)]
@@ -84,8 +84,8 @@ impl Index {
             let loaded = loader.db.read(|c| loader.names.load(c));
             if let Err(error) = loaded.and_then(|()| loader.clear_up()) {
                 tracing::error!(%error, "the names of the library cannot be read");
-                loader.names.give_up();
             }
+            loader.names.set_loaded();
         })?;
         Ok(index)
     }
@@ -129,12 +129,15 @@ impl Index {
 
     /// One transaction on the entries: `work` raises the sequence number for each row that it changes.
     pub(crate) fn write<T>(&self, work: impl FnOnce(&Transaction<'_>, &mut u64) -> rusqlite::Result<T>) -> Result<T> {
-        self.db.write(Durability::Normal, |transaction| {
+        failpoint::hit("index.write.before").map_err(Error::io(self.db.path()))?;
+        let written = self.db.write(Durability::Normal, |transaction| {
             let (mut seq, _) = table::heads(transaction)?;
             let value = work(transaction, &mut seq)?;
             table::set_heads(transaction, seq, self.next_eid.load(Ordering::Relaxed))?;
             Ok(value)
-        })
+        })?;
+        failpoint::hit("index.write.after").map_err(Error::io(self.db.path()))?;
+        Ok(written)
     }
 
     /// Takes out what a crash left: trees of locations that were removed, and entries that had lost their place.

@@ -285,10 +285,10 @@ mod tests {
         library.checkpoint().unwrap();
         let path = library.dir().join("library.db");
         drop(library);
-        // Everything but the header of the last page.
+        // The whole last page: the root of an index.
         let mut bytes = fs::read(&path).unwrap();
         let end = bytes.len();
-        bytes[end - 4000..].fill(0xa5);
+        bytes[end - 4096..].fill(0xa5);
         fs::write(&path, bytes).unwrap();
         let found =
             Library::open(&dir.path().join("One.sdlibrary"), &IndexOptions::default()).and_then(|library| library.quick_check());

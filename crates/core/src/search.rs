@@ -58,7 +58,7 @@ pub(crate) fn search(
     }
     let (eids, more) = if from_names {
         let mut best = Best::new(limit, query.sort);
-        let word = query.words.first().map_or(0, |word| fold::folded(word.as_bytes()).len());
+        let word = matcher.anchor_len();
         let _ = walk(corpus, &matcher, &filter, |block, slot, position| {
             best.offer(block, slot, Rank::of(block, slot, position, word));
             ControlFlow::Continue(())
@@ -74,7 +74,7 @@ pub(crate) fn search(
         if query.count {
             return Ok(SearchFound { entries: Vec::new(), count: Some(rows.len() as u64), more: false, incomplete: false });
         }
-        sorted(corpus, rows, query, limit)
+        sorted(corpus, rows, query.sort, matcher.anchor_len(), limit)
     };
     let mut entries = Vec::with_capacity(eids.len().min(page));
     let mut folders = Folders::default();
@@ -107,13 +107,12 @@ fn walk(
 }
 
 /// Sorts whole rows and cuts them to `limit`.
-fn sorted(corpus: &Corpus<'_>, mut rows: Vec<(Facts, usize)>, query: &Search, limit: usize) -> (Vec<Eid>, bool) {
-    match query.sort {
+fn sorted(corpus: &Corpus<'_>, mut rows: Vec<(Facts, usize)>, sort: SearchSort, word: usize, limit: usize) -> (Vec<Eid>, bool) {
+    match sort {
         SearchSort::Size => rows.sort_unstable_by_key(|(facts, _)| (std::cmp::Reverse(facts.size), facts.eid)),
         SearchSort::Modified => rows.sort_unstable_by_key(|(facts, _)| (std::cmp::Reverse(facts.mtime), facts.eid)),
         SearchSort::Relevance | SearchSort::Name => {
-            let mut best = Best::new(limit, query.sort);
-            let word = query.words.first().map_or(0, |word| fold::folded(word.as_bytes()).len());
+            let mut best = Best::new(limit, sort);
             for (facts, position) in rows {
                 if let Some((block, slot)) = corpus.names.find(facts.eid) {
                     best.offer(block, slot, Rank::of(block, slot, position, word));

@@ -175,8 +175,14 @@ pub(crate) fn unidentified(connection: &Connection, after: Eid, wanted: Wanted, 
     rows.collect()
 }
 
-/// Writes changes with sequence numbers from `seq` on; answers how the numbers of the location change.
-pub(crate) fn apply(transaction: &Transaction<'_>, changes: &[Change], seq: &mut u64) -> rusqlite::Result<location::Totals> {
+/// Writes changes with sequence numbers from `seq` on; answers how the numbers of the location change, and which entries were
+/// put aside (below [`PARKED`]) because another one took their place.
+pub(crate) fn apply(
+    transaction: &Transaction<'_>,
+    changes: &[Change],
+    seq: &mut u64,
+) -> rusqlite::Result<(location::Totals, Vec<Eid>)> {
+    let mut parked = Vec::new();
     let mut totals = location::Totals::default();
     let mut insert = transaction.prepare_cached(
         "INSERT INTO entries (feed, eid, parent, kind, name, size, mtime, inode, flags, cas, seq)
@@ -195,18 +201,20 @@ pub(crate) fn apply(transaction: &Transaction<'_>, changes: &[Change], seq: &mut
         match change {
             Change::Insert { eid, parent, name, facts } => {
                 let bits = if facts.mount { flags::MOUNT } else { 0 };
-                insert.execute((
-                    FEED,
-                    int(*eid),
-                    int(*parent),
-                    kind_number(facts.kind),
-                    &name[..],
-                    int(facts.size),
-                    facts.mtime,
-                    int(facts.inode),
-                    bits,
-                    seq,
-                ))?;
+                make_room(transaction, *parent, name, &mut parked, || {
+                    insert.execute((
+                        FEED,
+                        int(*eid),
+                        int(*parent),
+                        kind_number(facts.kind),
+                        &name[..],
+                        int(facts.size),
+                        facts.mtime,
+                        int(facts.inode),
+                        bits,
+                        seq,
+                    ))
+                })?;
                 if facts.kind == spacedrive_api::EntryKind::Dir {
                     totals.dirs += 1;
                 } else {
@@ -219,17 +227,40 @@ pub(crate) fn apply(transaction: &Transaction<'_>, changes: &[Change], seq: &mut
                 totals.bytes += grown;
             }
             Change::Move { eid, parent, name } => {
-                place.execute((FEED, int(*eid), int(*parent), &name[..], seq))?;
-            }
-            Change::Park { eid } => {
-                place.execute((FEED, int(*eid), int(PARKED), eid.to_be_bytes().as_slice(), seq))?;
+                make_room(transaction, *parent, name, &mut parked, || {
+                    place.execute((FEED, int(*eid), int(*parent), &name[..], seq))
+                })?;
             }
             Change::Flags { eid, flags } => {
                 mark.execute((FEED, int(*eid), flags, seq))?;
             }
         }
     }
-    Ok(totals)
+    Ok((totals, parked))
+}
+
+/// Runs `write`, which puts an entry at (`parent`, `name`). An entry that is there already is put aside first.
+fn make_room(
+    transaction: &Transaction<'_>,
+    parent: Eid,
+    name: &[u8],
+    parked: &mut Vec<Eid>,
+    mut write: impl FnMut() -> rusqlite::Result<usize>,
+) -> rusqlite::Result<()> {
+    match write() {
+        Err(rusqlite::Error::SqliteFailure(error, _)) if error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE => {
+            let there = child(transaction, parent, name)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            transaction.prepare_cached("UPDATE entries SET parent = ?3, name = ?4 WHERE feed = ?1 AND eid = ?2")?.execute((
+                FEED,
+                int(there.eid),
+                int(PARKED),
+                there.eid.to_be_bytes().as_slice(),
+            ))?;
+            parked.push(there.eid);
+            write().map(drop)
+        }
+        other => other.map(drop),
+    }
 }
 
 /// Stores identities; one whose file changed meanwhile is dropped. Answers how many were stored.

@@ -13,10 +13,10 @@ use spacedrive_api::EntryKind;
 
 use super::row::{Change, Eid, PARKED, Stored};
 use super::walk::{THREADS, Target, Walk};
+use crate::Result;
 use crate::db::location::Totals;
 use crate::db::{entry, location};
 use crate::search::block::Named;
-use crate::{Error, Result, failpoint};
 
 /// How many changes are written in one transaction.
 const BATCH: usize = 10_000;
@@ -127,13 +127,11 @@ impl Writer<'_, '_> {
         let walk = self.walk;
         let batch = std::mem::take(&mut self.batch);
         let location = walk.location;
-        let at = |e| Error::io(&location.path)(e);
-        failpoint::hit("index.apply.before").map_err(at)?;
-        walk.index.write(|transaction, seq| {
-            let totals = entry::apply(transaction, &batch, seq)?;
-            location::add_totals(transaction, location.lid, totals)
+        let parked = walk.index.write(|transaction, seq| {
+            let (totals, parked) = entry::apply(transaction, &batch, seq)?;
+            location::add_totals(transaction, location.lid, totals)?;
+            Ok(parked)
         })?;
-        failpoint::hit("index.apply.after").map_err(at)?;
         for change in &batch {
             match change {
                 Change::Insert { eid, facts, .. } if facts.kind == EntryKind::File => {
@@ -153,16 +151,22 @@ impl Writer<'_, '_> {
             self.walked.changed.clear();
         }
         let names = &walk.index.names;
+        // First, for one that was put aside may have got another place in the same batch.
+        let aside = names.snapshot();
+        names.apply(parked.iter().filter_map(|eid| {
+            let kind = aside.named(*eid)?.kind;
+            Some((*eid, Some(Named { eid: *eid, parent: PARKED, kind, name: eid.to_be_bytes().as_slice().into() })))
+        }));
+        let mut vanished = walk.shared.vanished.lock().unwrap_or_else(PoisonError::into_inner);
+        vanished.extend(parked.iter().map(|eid| (*eid, PARKED, eid.to_be_bytes().as_slice().into())));
+        drop(vanished);
+        walk.shared.parked.lock().unwrap_or_else(PoisonError::into_inner).extend(parked);
         let kinds = names.snapshot();
         names.apply(batch.into_iter().filter_map(|change| match change {
             Change::Insert { eid, parent, name, facts } => Some((eid, Some(Named { eid, parent, kind: facts.kind, name }))),
             Change::Move { eid, parent, name } => {
                 let kind = kinds.named(eid).map_or(EntryKind::Dir, |named| named.kind);
                 Some((eid, Some(Named { eid, parent, kind, name })))
-            }
-            Change::Park { eid } => {
-                let kind = kinds.named(eid).map_or(EntryKind::Dir, |named| named.kind);
-                Some((eid, Some(Named { eid, parent: PARKED, kind, name: eid.to_be_bytes().into() })))
             }
             Change::Update { .. } | Change::Flags { .. } => None,
         }));
@@ -239,6 +243,7 @@ impl Writer<'_, '_> {
                 entry::delete(transaction, *new)?;
                 count_out(&mut totals, &row.stored);
                 let name = row.stored.name;
+                // The new entry is gone, so its place is free.
                 entry::apply(transaction, &[Change::Move { eid: old.eid, parent: row.parent, name: name.clone() }], seq)?;
                 names.push((*new, None));
                 names.push((old.eid, Some(Named { eid: old.eid, parent: row.parent, kind: old.kind, name })));

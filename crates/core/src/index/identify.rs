@@ -14,10 +14,10 @@ use super::hash::{Bytes, Depth, FileHasher, HashError};
 use super::row::{Eid, flags};
 use super::scan;
 use super::walk::{THREADS, join};
+use crate::Result;
 use crate::db::entry::{self, EntryRow, Identity, Wanted};
 use crate::db::location::LocationRow;
 use crate::jobs::Task;
-use crate::{Result, failpoint};
 
 /// How many files are asked for at once.
 const BATCH: usize = 4096;
@@ -158,7 +158,6 @@ fn write(index: &Index, batch: &mut Vec<Read>) -> Result<()> {
     if batch.is_empty() {
         return Ok(());
     }
-    failpoint::hit("index.identify.before").map_err(crate::Error::io(index.db.path()))?;
     let reads = std::mem::take(batch);
     index.write(|transaction, seq| {
         for read in &reads {

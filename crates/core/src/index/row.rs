@@ -5,7 +5,8 @@ use spacedrive_api::EntryKind;
 /// The number of an entry in this device's feed: dense, never used again.
 pub(crate) type Eid = u64;
 
-/// Where an entry hangs that lost its place while the folder it belongs to was walked. No entry has this number.
+/// Where an entry hangs whose place another one took, until the end of the walk tells whether it is found elsewhere. No entry
+/// has this number.
 pub(crate) const PARKED: Eid = i64::MAX as Eid;
 
 /// Bits of the column `flags`.
@@ -66,8 +67,6 @@ pub(crate) enum Change {
     Update { eid: Eid, facts: Facts, flags: i64, same_content: bool, grown: i64 },
     /// It is in another place now.
     Move { eid: Eid, parent: Eid, name: Box<[u8]> },
-    /// It lost its place; the end of the walk tells whether it is found elsewhere.
-    Park { eid: Eid },
     /// Only its flags changed.
     Flags { eid: Eid, flags: i64 },
 }

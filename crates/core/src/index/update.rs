@@ -162,7 +162,7 @@ impl Index {
             let Some(last) = last else { return Ok(()) };
             after = last;
             if !changes.is_empty() {
-                self.write(|transaction, seq| entry::apply(transaction, &changes, seq))?;
+                self.write(|transaction, seq| entry::apply(transaction, &changes, seq).map(drop))?;
             }
         }
     }

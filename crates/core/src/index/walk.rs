@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     waiting: Condvar,
     /// Entries that are gone from their place, with that place.
     pub(crate) vanished: Mutex<Vec<(Eid, Eid, Box<[u8]>)>>,
+    /// Entries whose place another one took.
+    pub(crate) parked: Mutex<Vec<Eid>>,
     /// What changed while it was looked at.
     pub(crate) again: Mutex<Vec<(Eid, Box<[u8]>)>>,
     /// Folders that were found in another place.
@@ -321,17 +323,8 @@ impl Worker<'_, '_> {
             ignores: ignores.clone(),
         };
         match step {
-            Step::Created(new) => {
-                if let Some(facts) = new.facts {
-                    let (eid, fresh) = self.create(item, new, facts, changes)?;
-                    if facts.kind == EntryKind::Dir && item.descend {
-                        more.push(below(&new.name, eid, fresh, 0));
-                    }
-                }
-            }
-            Step::Replaced(old, new) => {
-                changes.push(Change::Park { eid: old.eid });
-                self.vanish(old.eid, PARKED, &old.eid.to_be_bytes());
+            // Writing the new one puts the old one aside.
+            Step::Created(new) | Step::Replaced(_, new) => {
                 if let Some(facts) = new.facts {
                     let (eid, fresh) = self.create(item, new, facts, changes)?;
                     if facts.kind == EntryKind::Dir && item.descend {
@@ -389,8 +382,8 @@ impl Worker<'_, '_> {
             }
             let Some(row) = entry::get(self.connection, eid).map_err(&db)? else { continue };
             let is_elsewhere = if row.parent == PARKED {
-                let vanished = walk.shared.vanished.lock().unwrap_or_else(PoisonError::into_inner);
-                vanished.iter().any(|(parked, parent, _)| *parked == eid && *parent == PARKED)
+                let parked = walk.shared.parked.lock().unwrap_or_else(PoisonError::into_inner);
+                parked.contains(&eid)
             } else {
                 match walk.index.names.snapshot().path(eid) {
                     Some((root, path)) if root == walk.location.root => {

@@ -26,8 +26,32 @@ enum Word {
     Folded(Finder<'static>),
     /// Part of the name as it is written.
     Exact(Finder<'static>),
-    /// An expression on the name as it is written, or on the loose one.
+    /// An expression on the name as it is written (or on the loose one).
     Expression(Regex),
+    /// A pattern of the whole name as it is written.
+    ExactGlob(Glob),
+    /// A pattern of the folded (or loose) name.
+    FoldedGlob(Glob),
+}
+
+/// A pattern, for names that are UTF-8 and for others.
+#[derive(Debug)]
+struct Glob {
+    text: Regex,
+    bytes: Regex,
+}
+
+impl Glob {
+    /// `*` is any run of characters, `?` is one of them, or one byte that belongs to none.
+    fn new(word: &str, pattern: &[u8]) -> Result<Self> {
+        let pattern = String::from_utf8_lossy(pattern);
+        let compile = |one| expression(word, &glob(&pattern, one), false);
+        Ok(Self { text: compile(".")?, bytes: compile(r"(?:.|(?-u:[\x80-\xFF]))")? })
+    }
+
+    fn is_match(&self, name: &[u8]) -> bool {
+        if std::str::from_utf8(name).is_ok() { self.text.is_match(name) } else { self.bytes.is_match(name) }
+    }
 }
 
 impl Matcher {
@@ -47,9 +71,11 @@ impl Matcher {
             if regex {
                 compiled.push(Word::Expression(expression(word, word, !exact)?));
             } else if word.contains(['*', '?']) {
-                let pattern =
-                    if loose { String::from_utf8_lossy(&fold::loose(word.as_bytes())).into_owned() } else { word.clone() };
-                compiled.push(Word::Expression(expression(word, &glob(&pattern), !exact)?));
+                compiled.push(if exact {
+                    Word::ExactGlob(Glob::new(word, &fold::exact(word.as_bytes()))?)
+                } else {
+                    Word::FoldedGlob(Glob::new(word, &fold(word))?)
+                });
                 // A part between two wildcards must be in the name. With letters beyond ASCII, case has more forms than one.
                 word.split(['*', '?']).filter(|part| part.is_ascii()).for_each(|part| suggest(fold(part)));
             } else if exact {
@@ -65,7 +91,12 @@ impl Matcher {
         Ok(Self { anchor, words: compiled, loose, anchor_only })
     }
 
-    /// Calls `hit` with each slot of the block that fits, and with where in the name the first word begins.
+    /// How long the part is whose place [`Self::search`] tells.
+    pub(crate) fn anchor_len(&self) -> usize {
+        self.anchor.as_ref().map_or(0, |anchor| anchor.needle().len())
+    }
+
+    /// Calls `hit` with each slot of the block that fits, and with where in the name the longest part of a word begins.
     pub(crate) fn search(&self, block: &Block, mut hit: impl FnMut(usize, usize) -> ControlFlow<()>) -> ControlFlow<()> {
         let mut buffer = Vec::new();
         let Some(anchor) = &self.anchor else {
@@ -107,7 +138,9 @@ impl Matcher {
             Word::Folded(finder) if self.loose => finder.find(block.loose(slot)).is_some(),
             Word::Folded(finder) => finder.find(block.folded(slot)).is_some(),
             Word::Expression(expression) if self.loose => expression.is_match(block.loose(slot)),
-            Word::Exact(_) | Word::Expression(_) => {
+            Word::FoldedGlob(glob) if self.loose => glob.is_match(block.loose(slot)),
+            Word::FoldedGlob(glob) => glob.is_match(block.folded(slot)),
+            Word::Exact(_) | Word::ExactGlob(_) | Word::Expression(_) => {
                 if !written {
                     buffer.clear();
                     block.name_into(slot, buffer);
@@ -118,8 +151,9 @@ impl Matcher {
                 }
                 match word {
                     Word::Exact(finder) => finder.find(buffer).is_some(),
+                    Word::ExactGlob(glob) => glob.is_match(buffer),
                     Word::Expression(expression) => expression.is_match(buffer),
-                    Word::Folded(_) => true,
+                    Word::Folded(_) | Word::FoldedGlob(_) => true,
                 }
             }
         })
@@ -140,15 +174,14 @@ fn reason(error: &regex::Error) -> String {
     text.lines().last().unwrap_or(&text).trim_start_matches("error: ").to_owned()
 }
 
-/// The expression of a pattern for the whole name: `*` is any run of characters, `?` is one.
-fn glob(pattern: &str) -> String {
-    use unicode_normalization::UnicodeNormalization;
+/// The expression of a pattern for the whole name: `*` is any run of characters, `?` is one, which is `one` as an expression.
+fn glob(pattern: &str, one: &str) -> String {
     let mut out = String::from(r"(?s)\A");
-    for c in pattern.nfc() {
+    for c in pattern.chars() {
         match c {
             // Any byte, so that names that are not UTF-8 fit too.
             '*' => out.push_str(r"(?-u:.)*"),
-            '?' => out.push_str(r"(?:.|(?-u:[\x80-\xFF]))"),
+            '?' => out.push_str(one),
             c => out.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
         }
     }

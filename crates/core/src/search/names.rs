@@ -31,7 +31,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Names {
-    /// Reads all names. Nobody may change entries before it is done.
+    /// Reads all names. Nobody changes entries before [`Self::set_loaded`].
     pub(crate) fn load(&self, connection: &Connection) -> rusqlite::Result<()> {
         let mut blocks: Vec<Option<Arc<Block>>> = Vec::new();
         let mut text: Vec<u8> = Vec::new();
@@ -54,13 +54,11 @@ impl Names {
         })?;
         flush(&mut text, &mut pending);
         *self.blocks.write().unwrap_or_else(PoisonError::into_inner) = Snapshot { blocks: Arc::new(blocks) };
-        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.loading.notify_all();
         Ok(())
     }
 
-    /// Lets those who wait for the names go on, although there are none.
-    pub(crate) fn give_up(&self) {
+    /// Lets those who wait for the names go on.
+    pub(crate) fn set_loaded(&self) {
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.loading.notify_all();
     }

@@ -63,7 +63,14 @@ impl World {
     }
 
     pub(crate) fn reopen(&mut self) {
-        let library = Library::open(&self.folder(), &self.options).unwrap();
+        // A child that another test forks holds the lock until it is replaced by its program.
+        let until = Instant::now() + PATIENCE;
+        let library = loop {
+            match Library::open(&self.folder(), &self.options) {
+                Err(spacedrive_core::Error::LibraryLocked { .. }) if Instant::now() < until => std::thread::yield_now(),
+                other => break other.unwrap(),
+            }
+        };
         library.start().unwrap();
         self.library = Some(library);
     }
