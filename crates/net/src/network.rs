@@ -32,6 +32,9 @@ use crate::{Error, Event, Result, background};
 /// The time between two guesses of a password.
 const GUESS: Duration = Duration::from_secs(1);
 
+/// How long endpoints may take to close. They say goodbye at once; what takes longer is waiting whether it was heard.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// How long `join` waits for the ordinary connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -377,14 +380,14 @@ impl Network {
         Ok(Joined { id: info.id, already: before.contains(&info.id), name: info.name, connected })
     }
 
-    /// Waits until the device is connected, or off the list, or too much time has passed.
+    /// Waits until the two see each other connected, or the device is off the list, or too much time has passed.
     async fn wait_connected(&self, id: EndpointId) -> bool {
         let waited = tokio::time::timeout(CONNECT, async {
             loop {
                 let Some(wake) = self.peers.wake(&id) else { return false };
                 let mut woken = std::pin::pin!(wake.notified());
                 woken.as_mut().enable();
-                if self.peers.is_connected(&id) {
+                if self.peers.is_settled(&id) {
                     return true;
                 }
                 if self.peers.wake(&id).is_none() {
@@ -489,10 +492,10 @@ impl Network {
         self.sessions.stop_all();
         self.peers.all_down();
         // The codes' endpoints say goodbye to who is connected.
-        let _ = tokio::time::timeout(Duration::from_secs(2), async { while running.offers.join_next().await.is_some() {} }).await;
+        let _ = tokio::time::timeout(GOODBYE, async { while running.offers.join_next().await.is_some() {} }).await;
         // Nobody may dial again while the endpoint says goodbye.
         running.tasks.shutdown().await;
-        let _ = tokio::time::timeout(Duration::from_secs(3), running.endpoint.close()).await;
+        let _ = tokio::time::timeout(GOODBYE, running.endpoint.close()).await;
     }
 }
 

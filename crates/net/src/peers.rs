@@ -59,6 +59,8 @@ struct Peer {
     live: Vec<WeakConnectionHandle>,
     /// The presence connections, newest last. The device is connected while there is one.
     up: Vec<Connection>,
+    /// Those of them (by their stable ids) that are known to be up on the other side too.
+    settled: Vec<usize>,
     /// Wakes those who wait for a change of this peer.
     wake: Arc<Notify>,
 }
@@ -130,6 +132,21 @@ impl Peers {
 
     pub(crate) fn is_connected(&self, id: &EndpointId) -> bool {
         self.map().get(id).is_some_and(Peer::connected)
+    }
+
+    /// Whether the device is connected and sees this one connected as well.
+    pub(crate) fn is_settled(&self, id: &EndpointId) -> bool {
+        let alive = |peer: &Peer, c: &Connection| c.close_reason().is_none() && peer.settled.contains(&c.stable_id());
+        self.map().get(id).is_some_and(|peer| peer.up.iter().any(|c| alive(peer, c)))
+    }
+
+    /// The other side told that this connection is up there.
+    pub(crate) fn settle(&self, connection: &Connection) {
+        if let Some(peer) = self.map().get_mut(&connection.remote_id()) {
+            peer.settled.retain(|&id| peer.up.iter().any(|c| c.stable_id() == id));
+            peer.settled.push(connection.stable_id());
+            peer.wake.notify_waiters();
+        }
     }
 
     /// Where the device was reached last.
@@ -393,7 +410,14 @@ impl Peers {
 
 impl Peer {
     fn new(device: Device) -> Self {
-        Self { device, announced: Vec::new(), live: Vec::new(), up: Vec::new(), wake: Arc::new(Notify::new()) }
+        Self {
+            device,
+            announced: Vec::new(),
+            live: Vec::new(),
+            up: Vec::new(),
+            settled: Vec::new(),
+            wake: Arc::new(Notify::new()),
+        }
     }
 
     fn connected(&self) -> bool {

@@ -1,12 +1,13 @@
 //! Presence: one connection to each paired device for as long as both run.
 //!
-//! Each side dials the devices on its list that are not connected; the two bytes that are exchanged show
-//! both that the connection passed both gates. A device is connected while such a connection lives.
+//! Each side dials the devices on its list that are not connected. The dialling side says hello, the other one
+//! notes the connection as up and answers, the dialling side notes it too and says so: each knows then that the
+//! connection passed both gates. A device is connected while such a connection lives.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use iroh::endpoint::Connection;
+use iroh::endpoint::{Connection, SendStream};
 use iroh::{Endpoint, EndpointAddr, EndpointId};
 use tokio::time::timeout;
 
@@ -102,7 +103,13 @@ async fn dial(
     let Some((connection, greeted)) = timeout(PATIENCE, attempt).await.ok().flatten() else {
         return Err(NoPresence::Unreachable);
     };
-    if greeted && peers.up(endpoint.id(), &connection) {
+    if let Some(mut send) = greeted
+        && peers.up(endpoint.id(), &connection)
+    {
+        // The other side noted it before it answered; now it learns that this side did too.
+        peers.settle(&connection);
+        let _ = send.write_all(&[VERSION]).await;
+        let _ = send.finish();
         return Ok(connection);
     }
     let refused = connection.close_reason().is_some_and(|reason| endpoint::said_not_paired(&reason));
@@ -111,19 +118,20 @@ async fn dial(
 }
 
 /// Says hello and waits for the answer.
-async fn greet(connection: &Connection) -> bool {
-    let Ok((mut send, mut recv)) = connection.open_bi().await else { return settled(connection).await };
-    let mut answer = [0];
-    if send.write_all(&[VERSION]).await.is_err() || recv.read_exact(&mut answer).await.is_err() {
-        return settled(connection).await;
+async fn greet(connection: &Connection) -> Option<SendStream> {
+    let greeted = async {
+        let (mut send, mut recv) = connection.open_bi().await.ok()?;
+        send.write_all(&[VERSION]).await.ok()?;
+        let mut answer = [0];
+        recv.read_exact(&mut answer).await.ok()?;
+        (answer[0] == VERSION).then_some(send)
+    };
+    let greeted = greeted.await;
+    if greeted.is_none() {
+        // The reason why the connection failed may be a moment behind.
+        let _ = timeout(Duration::from_millis(500), connection.closed()).await;
     }
-    answer[0] == VERSION
-}
-
-/// Waits a moment for the reason why the connection failed, so that it can be told.
-async fn settled(connection: &Connection) -> bool {
-    let _ = timeout(Duration::from_millis(500), connection.closed()).await;
-    false
+    greeted
 }
 
 /// Answers a device that passed the gate, and stays until the connection ends.
@@ -132,9 +140,9 @@ pub(crate) async fn serve(endpoint: Endpoint, peers: Arc<Peers>, connection: Con
         let (send, mut recv) = connection.accept_bi().await.ok()?;
         let mut hello = [0];
         recv.read_exact(&mut hello).await.ok()?;
-        (hello[0] == VERSION).then_some(send)
+        (hello[0] == VERSION).then_some((send, recv))
     });
-    let Some(mut send) = greeted.await.ok().flatten() else {
+    let Some((mut send, mut recv)) = greeted.await.ok().flatten() else {
         connection.close(close::PROTOCOL, b"no greeting");
         return;
     };
@@ -151,8 +159,11 @@ pub(crate) async fn serve(endpoint: Endpoint, peers: Arc<Peers>, connection: Con
         return connection.close(close::NOT_PAIRED, b"not paired");
     }
     let answered = send.write_all(&[VERSION]).await.is_ok() && send.finish().is_ok();
-    if answered {
+    let mut noted = [0];
+    if answered && matches!(timeout(PATIENCE, recv.read_exact(&mut noted)).await, Ok(Ok(()))) {
+        peers.settle(&connection);
         connection.closed().await;
     }
+    connection.close(close::DONE, b"done");
     peers.down(&connection);
 }
