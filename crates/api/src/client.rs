@@ -188,15 +188,17 @@ fn parse<R: DeserializeOwned>(line: &[u8]) -> Result<Frame<R>> {
 fn sort_connect_error(socket: &Path, error: io::Error) -> ConnectError {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+    // A daemon may come or go between the attempt and this look.
+    let nobody = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
     let Ok(meta) = std::fs::symlink_metadata(socket) else {
-        return if error.kind() == io::ErrorKind::NotFound { ConnectError::Absent } else { ConnectError::Other(error) };
+        return if nobody { ConnectError::Absent } else { ConnectError::Other(error) };
     };
     let me = rustix::process::geteuid().as_raw();
     if !meta.file_type().is_socket() {
         ConnectError::Foreign("it is not a socket".to_owned())
     } else if meta.uid() != me {
         ConnectError::Foreign(format!("it belongs to the user with uid {}", meta.uid()))
-    } else if error.kind() == io::ErrorKind::ConnectionRefused {
+    } else if nobody {
         ConnectError::Stale
     } else {
         ConnectError::Other(error)

@@ -86,25 +86,40 @@ async fn all(session: &Session) -> Result<()> {
 
 pub(crate) async fn end(session: &Session) -> Result<Stopped> {
     let name = session.name.to_string();
-    let client = match attempt(session).await? {
-        Ok(client) => client,
-        Err((socket, error @ (ConnectError::Foreign(_) | ConnectError::Other(_)))) => return Err(error.into_api(&socket)),
-        Err(_) if locate::is_alive(&session.places, &session.name) => {
-            return Err(ApiError::unreachable(format!(
-                "instance `{name}` is running but cannot be reached: its socket is missing"
-            ))
-            .hint("try again in a few seconds: a running daemon puts its socket back"));
+    // A lock that is held and no socket: the daemon is just starting, just ending, or about to put its socket back.
+    let deadline = Instant::now() + PATIENCE;
+    let mut was_running = false;
+    let client = loop {
+        match attempt(session).await? {
+            Ok(client) => break client,
+            Err((socket, error @ (ConnectError::Foreign(_) | ConnectError::Other(_)))) => return Err(error.into_api(&socket)),
+            Err(_) if locate::is_alive(&session.places, &session.name) => {
+                was_running = true;
+                if Instant::now() > deadline {
+                    return Err(ApiError::unreachable(format!(
+                        "instance `{name}` is running but cannot be reached: its socket is missing"
+                    ))
+                    .hint("try again in a few seconds: a running daemon puts its socket back"));
+                }
+                sleep(Duration::from_millis(15)).await;
+            }
+            Err(_) if was_running || locate::was_started(&session.places, &session.name) => {
+                return Ok(Stopped { name, was_running, pid: None });
+            }
+            Err(_) => return Err(locate::no_such_instance(&session.places, &session.name)),
         }
-        Err(_) if locate::was_started(&session.places, &session.name) => {
-            return Ok(Stopped { name, was_running: false, pid: None });
-        }
-        Err(_) => return Err(locate::no_such_instance(&session.places, &session.name)),
     };
     let pid = client.pid();
     client.stop(PATIENCE).await?;
-    // The end of the answer is the end of the process; the kernel releases its locks in the same moment.
-    let deadline = Instant::now() + Duration::from_secs(2);
+    // The end of the answer is the end of the process; the kernel releases its locks in the same moment. Whoever has
+    // them afterwards was started meanwhile.
+    let deadline = Instant::now() + PATIENCE;
     while locate::is_alive(&session.places, &session.name) {
+        if let Ok(next) = attempt(session).await?
+            && next.pid() != pid
+        {
+            break;
+        }
         if Instant::now() > deadline {
             return Err(ApiError::unreachable(format!("instance `{name}` is still running")));
         }

@@ -17,10 +17,12 @@ pub fn signal(pid: u32, signal: Signal) -> bool {
     pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
 }
 
-/// Whether a process runs: it exists and is no zombie that waits for its parent.
+/// Whether a process runs: it exists, and is no zombie whose last thread has ended.
 pub fn is_running(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+    let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    let threads = || fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X') || threads() > 1)
 }
 
 /// How many descriptors a process has open. As root only, since a daemon hides itself from its own user.
