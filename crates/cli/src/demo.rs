@@ -1,7 +1,7 @@
 //! `demo`: shows what this does, on the real thing in a temporary folder.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use clap::Args;
 use spacedrive_api::{ApiError, ErrorKind, Result};
@@ -52,6 +52,17 @@ fn play(stage: &Stage<'_>) -> Result<()> {
     stage.run("--instance alice network devices")?.contains("bob")?.contains("connected")?;
     stage.run("--instance bob network devices")?.contains("alice")?.contains("connected")?;
 
+    stage.say("A folder is indexed and searched, and what changes in it is found at once");
+    stage.write("docs/letters/to-ada.txt", "Dear Ada")?;
+    stage.write("docs/photos/IMG_0001.jpg", "not really a photo")?;
+    stage.write("docs/photos/copy of IMG_0001.jpg", "not really a photo")?;
+    stage.run("--instance alice location add ../docs --wait")?.contains("3 files")?;
+    stage.run("--instance alice search to-ada")?.contains("letters/to-ada.txt")?;
+    stage.run("--instance alice duplicates")?.contains("copy of IMG_0001.jpg")?;
+    stage.write("docs/letters/reply.txt", "Dear friend")?;
+    stage.run_until("--instance alice search reply", "letters/reply.txt")?;
+    stage.run("--instance bob search to-ada")?.lacks("to-ada.txt")?;
+
     stage.say("Stopping one leaves the other alone");
     stage.run("instance stop alice")?;
     stage.run("--instance bob daemon")?.contains("running")?;
@@ -76,9 +87,41 @@ impl<'a> Stage<'a> {
         self.output.line(format!("\n# {text}"));
     }
 
+    /// Writes a file below the stage's folder.
+    fn write(&self, name: &str, content: &str) -> Result<()> {
+        let path = self.folder.path().join(name);
+        let folder = path.parent().unwrap_or(&path);
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&path, content))
+            .map_err(|e| ApiError::io(path.display(), &e))?;
+        self.output.line(format!("$ echo '{content}' > '{name}'"));
+        Ok(())
+    }
+
+    /// Runs a command again and again, at most ten seconds long, until it prints `word`.
+    fn run_until(&self, line: &str, word: &str) -> Result<()> {
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !self.execute(line)?.0.text.contains(word) && std::time::Instant::now() < until {
+            std::thread::park_timeout(std::time::Duration::from_millis(50));
+        }
+        self.run(line)?.contains(word).map(drop)
+    }
+
     /// Runs one command line of this program (words are split at blanks), shows it and what came of it.
     fn run(&self, line: &str) -> Result<Shown> {
         self.output.line(format!("$ spacedrive {line}"));
+        let (shown, status) = self.execute(line)?;
+        if !shown.text.is_empty() {
+            self.output.line(&shown.text);
+        }
+        if status.success() {
+            return Ok(shown);
+        }
+        Err(ApiError::new(ErrorKind::Failed, format!("`spacedrive {line}` failed ({status})")))
+    }
+
+    /// Runs one command line and answers what it printed.
+    fn execute(&self, line: &str) -> Result<(Shown, ExitStatus)> {
         let folder = self.folder.path();
         let run = Command::new(&self.program)
             .args(line.split_whitespace())
@@ -92,13 +135,7 @@ impl<'a> Stage<'a> {
             .output()
             .map_err(|e| ApiError::io("this program", &e))?;
         let text = String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).trim_end().to_owned();
-        if !text.is_empty() {
-            self.output.line(&text);
-        }
-        if run.status.success() {
-            return Ok(Shown { line: line.to_owned(), text });
-        }
-        Err(ApiError::new(ErrorKind::Failed, format!("`spacedrive {line}` failed ({})", run.status)))
+        Ok((Shown { line: line.to_owned(), text }, run.status))
     }
 
     fn nothing_in_runtime_dir(&self) -> Result<()> {

@@ -367,11 +367,14 @@ impl Index {
         let under_way = jobs.unfinished(crate::jobs::index::KIND)?;
         for place in self.all_places() {
             let id = place.row().id;
-            let mine = |args: &serde_json::Value| {
-                serde_json::from_value::<IndexArgs>(args.clone()).is_ok_and(|args| args.location == id)
-            };
-            let waiting = under_way.iter().filter(|(_, args)| mine(args)).count();
-            (0..waiting).for_each(|_| place.expect_job());
+            let args = |value: &serde_json::Value| serde_json::from_value::<IndexArgs>(value.clone()).ok();
+            let mine: Vec<(IndexArgs, bool)> = under_way
+                .iter()
+                .filter_map(|(_, value, goes_on)| Some((args(value).filter(|args| args.location == id)?, *goes_on)))
+                .collect();
+            mine.iter().filter(|(_, goes_on)| *goes_on).for_each(|_| place.expect_job());
+            let whole = |args: &IndexArgs| args.below.is_none() && args.scope == IndexScope::Recursive;
+            let waiting = mine.iter().filter(|(args, goes_on)| *goes_on && whole(args)).count();
             if waiting == 0 {
                 self.enqueue(jobs, &place, Self::whole(&place))?;
             }

@@ -108,11 +108,12 @@ impl Jobs {
         self.start();
     }
 
-    /// The arguments of the jobs of a kind that have not ended.
-    pub(crate) fn unfinished(&self, kind: &str) -> Result<Vec<(Uuid, serde_json::Value)>> {
+    /// The jobs of a kind that have not ended: id, arguments, and whether it will run by itself.
+    pub(crate) fn unfinished(&self, kind: &str) -> Result<Vec<(Uuid, serde_json::Value, bool)>> {
         let rows = self.db.read(table::all)?;
         let mine = rows.into_iter().filter(|row| row.kind == kind && !row.status.ended());
-        Ok(mine.map(|row| (row.id, serde_json::from_str(&row.args).unwrap_or_default())).collect())
+        let goes_on = |row: &JobRow| row.status != JobStatus::Paused;
+        Ok(mine.map(|row| (row.id, serde_json::from_str(&row.args).unwrap_or_default(), goes_on(&row))).collect())
     }
 
     /// Accepts a job: once this answers, it is durable.

@@ -79,7 +79,7 @@ impl Library {
     /// Takes a location out, and cancels its jobs. The files on disk are not touched.
     pub fn remove_location(&self, query: &LocationQuery) -> Result<LocationInfo> {
         let id = self.index().location(query)?.id;
-        for (job, args) in self.jobs().unfinished(crate::jobs::index::KIND)? {
+        for (job, args, _) in self.jobs().unfinished(crate::jobs::index::KIND)? {
             if serde_json::from_value::<IndexArgs>(args).is_ok_and(|args| args.location == id) {
                 // One that ends in this moment is as good as cancelled.
                 let _ = self.jobs().control(job, spacedrive_api::JobOrder::Cancel);

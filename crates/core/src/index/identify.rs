@@ -37,21 +37,10 @@ struct Read {
     identity: Identity,
 }
 
-/// Where the identification of a location had come to, for a job's checkpoint.
-pub(crate) type Cursor = Eid;
-
-/// Identifies all files of a location that need it, from the one after `cursor` on. `reached` is told how far everything is
-/// written.
-pub(crate) fn all(
-    index: &Index,
-    location: &LocationRow,
-    mode: IndexMode,
-    cursor: Cursor,
-    task: &Task,
-    mut reached: impl FnMut(Cursor),
-) -> Result<u64> {
+/// Identifies all files of a location that need it.
+pub(crate) fn all(index: &Index, location: &LocationRow, mode: IndexMode, task: &Task) -> Result<u64> {
     let wanted = Wanted { deep: mode == IndexMode::Deep };
-    let mut after = cursor;
+    let mut after = 0;
     let mut errors = 0;
     loop {
         task.check()?;
@@ -60,7 +49,6 @@ pub(crate) fn all(
         let more = rows.len() == BATCH;
         errors += files(index, location, mode, rows, task)?;
         after = last;
-        reached(after);
         if !more {
             break;
         }

@@ -1,8 +1,8 @@
 //! The job `index`: walks a location, then gives its files an identity.
 //!
-//! A walk that was broken off begins again: it only finds less to do. Identification goes on from its checkpoint.
+//! What is done is in the rows themselves: broken off, it begins again and only finds less to do. It must walk again in any case,
+//! for nobody followed the changes meanwhile.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use serde::{Deserialize, Serialize};
@@ -29,13 +29,6 @@ pub(crate) struct IndexArgs {
     pub(crate) force: bool,
 }
 
-/// How far it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Checkpoint {
-    /// All files up to this number have their identity, or cannot have one.
-    identified: u64,
-}
-
 /// Does jobs of this kind.
 pub(crate) struct IndexHandler(pub(crate) Weak<Index>);
 
@@ -50,38 +43,28 @@ impl Handler for IndexHandler {
         let index: Arc<Index> = self.0.upgrade().ok_or(Error::Interrupted)?;
         let place = index.place_of(args.location).ok_or_else(|| bad("the location was removed".to_owned()))?;
         index.names.wait();
-        let checkpoint: Option<Checkpoint> = task.checkpoint().and_then(|value| serde_json::from_value(value).ok());
-        let mut errors = 0;
-        let mut seen = None;
-        if checkpoint.is_none() {
-            task.begin("reading folders", "entries", None);
-            let targets = match &args.below {
-                None if args.scope == IndexScope::Recursive => None,
-                None => Some(vec![Target::Folder { eid: place.row().root, descend: false }]),
-                Some(path) => Some(index.targets(&place, &PathBuf::from(path.as_ref() as &std::path::Path), args.scope)?),
-            };
-            if args.force {
-                index.forget_identities(&place, args.below.as_ref().map(AsRef::as_ref))?;
-            }
-            let walked = index.walk(&place, targets, args.force, task)?;
-            errors += walked.errors;
-            seen = Some(walked.seen);
-            task.save(serde_json::json!(Checkpoint { identified: 0 }));
+        if args.force && task.checkpoint().is_none() {
+            index.forget_identities(&place, args.below.as_ref().map(AsRef::as_ref))?;
+            task.save(serde_json::json!("forgotten"));
         }
+        task.begin("reading folders", "entries", None);
+        let targets = match &args.below {
+            None if args.scope == IndexScope::Recursive => None,
+            None => Some(vec![Target::Folder { eid: place.row().root, descend: false }]),
+            Some(path) => Some(index.targets(&place, path.as_ref(), args.scope)?),
+        };
+        let mut errors = index.walk(&place, targets, args.force, task)?.errors;
         let row = place.row();
         let mode = args.mode.unwrap_or(row.mode);
         if mode > IndexMode::Shallow && args.scope == IndexScope::Recursive {
             task.begin("reading files", "files", Some(u64::try_from(row.files).unwrap_or(0)));
-            let cursor = checkpoint.map_or(0, |checkpoint| checkpoint.identified);
-            errors += crate::index::identify::all(&index, &row, mode, cursor, task, |identified| {
-                task.save(serde_json::json!(Checkpoint { identified }));
-            })?;
+            errors += crate::index::identify::all(&index, &row, mode, task)?;
         }
         index.reread(&place)?;
         let row = place.row();
-        Ok(match (seen, errors) {
-            (_, 0) => format!("{} files, {} folders", row.files, row.dirs),
-            (_, errors) => format!("{} files, {} folders, {errors} could not be read", row.files, row.dirs),
+        Ok(match errors {
+            0 => format!("{} files, {} folders", row.files, row.dirs),
+            errors => format!("{} files, {} folders, {errors} could not be read", row.files, row.dirs),
         })
     }
 
