@@ -35,6 +35,8 @@ pub const ALL: &[&str] = &[
     "index.write.before",
     "index.write.after",
     "job.add.done",
+    "transfer.receive.piece",
+    "transfer.receive.publish",
 ];
 
 #[cfg(any(debug_assertions, feature = "failpoints"))]

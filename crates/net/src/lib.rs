@@ -17,6 +17,7 @@ mod network;
 pub mod pairing;
 mod peers;
 mod presence;
+pub mod transfer;
 
 #[cfg(test)]
 extern crate self as spacedrive_net;
