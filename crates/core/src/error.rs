@@ -236,6 +236,14 @@ pub enum Error {
     /// The work was stopped: paused, cancelled, or the library is being closed.
     #[error("interrupted")]
     Interrupted,
+    /// A name or path from elsewhere that could lead out of its folder, or that no file can have.
+    #[error("unsafe name `{}`: {why}", name.escape_debug())]
+    UnsafeName {
+        /// The name, with U+FFFD for what is not UTF-8.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// An operation on a file failed.
     #[error("{}: {source}", path.display())]
     Io {

@@ -21,6 +21,8 @@ mod location;
 mod search;
 pub mod trash;
 mod watch;
+pub mod names;
+pub mod rooted;
 
 pub use error::{DatabaseError, DatabaseFault, Error, Result, database_fault};
 pub use libraries::{Libraries, LibraryEntry};
