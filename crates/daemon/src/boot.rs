@@ -164,6 +164,10 @@ fn host_name() -> String {
 
 /// Makes what a data dir must have from the first second, and reads the configuration.
 fn prepare(data: &DataFiles, options: &Options) -> Result<Config> {
+    // A start that was killed may have left these; nobody else writes here without a daemon.
+    let record = options.places.record(&options.name);
+    let files = [data.config.clone(), spacedrive_core::config::backup(&data.config), data.cli_state.clone()];
+    files.into_iter().chain(record).for_each(|path| record::clear_temporaries(&path));
     let mut config = match Config::read(&data.config) {
         Ok(Some(config)) => config,
         Ok(None) if data.database.exists() => {
