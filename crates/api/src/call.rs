@@ -103,4 +103,6 @@ calls! {
     Search => SearchFound,
     /// Finds files with equal content.
     Duplicates => DuplicatesFound,
+    /// Watches the instance as a whole.
+    Monitor => MonitorEnded,
 }

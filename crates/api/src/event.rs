@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EntryInfo, JobInfo, PairingInfo};
+use crate::{EntryInfo, JobInfo, Overview, PairingInfo};
 
 /// How far something is. `total` is `None` while it is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub enum Event {
         /// The hits.
         entries: Vec<EntryInfo>,
     },
+    /// The instance as it is now.
+    Overview(Box<Overview>),
     /// An event that a newer version knows and this one does not.
     #[serde(other)]
     Unknown,

@@ -8,8 +8,8 @@ use spacedrive_api::ApiError;
 
 use crate::output::Output;
 use crate::{
-    completions, config, demo, duplicates, examples, index, instance, job, lab, library, location, man, network, search, serve,
-    service, start, stop,
+    completions, config, demo, duplicates, examples, index, instance, job, lab, library, location, man, monitor, network, search,
+    serve, service, start, stop,
 };
 
 /// Index files into libraries, find them, and move them between your devices, with any number of instances side by side.
@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Daemon,
     /// Show the daemon, its libraries, locations, jobs and devices
     Status,
+    /// Watch an instance, or all of them, live on the whole screen
+    Monitor(monitor::Arguments),
     /// Manage the instances on this machine
     #[command(subcommand)]
     Instance(instance::Command),

@@ -11,9 +11,10 @@ use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};
 use spacedrive_api::client::Client;
 use spacedrive_api::instance::InstanceName;
-use spacedrive_api::{ApiError, DeviceList, LibraryList, LibraryTrash, PairList, Request, Result, locate};
+use spacedrive_api::{ApiError, DeviceList, JobList, LibraryList, LibraryTrash, LocationList, PairList, Request, Result, locate};
 
 use crate::args::{Cli, Global};
+use crate::cli_state::CliState;
 use crate::output::Output;
 use crate::session::{Session, block_on};
 
@@ -103,6 +104,8 @@ fn values(path: &[String], argument: &str) -> Option<fn() -> Vec<String>> {
         (["network", "pair", "accept" | "reject"], "id") => Some(pending_pairings),
         (["library", "restore"], "name") => Some(deleted_libraries),
         (["library", _], "library") => Some(libraries),
+        (["location", _] | ["index", "location"], "location") => Some(locations),
+        (["job", _], "job" | "job_id") => Some(jobs),
         _ => None,
     }
 }
@@ -138,6 +141,25 @@ fn libraries() -> Vec<String> {
 
 fn deleted_libraries() -> Vec<String> {
     ask(LibraryTrash {}).map_or_else(Vec::new, |all| all.into_iter().map(|library| library.name).collect())
+}
+
+/// The names of the current library's locations; a path completes as a path does.
+fn locations() -> Vec<String> {
+    let all = current_library().and_then(|library| ask(LocationList { library }));
+    all.map_or_else(Vec::new, |all| all.into_iter().map(|location| location.name).collect())
+}
+
+/// The jobs of the current library that have not ended.
+fn jobs() -> Vec<String> {
+    let all = current_library().and_then(|library| ask(JobList { library, status: None }));
+    let waiting = all.into_iter().flatten().filter(|job| !job.status.ended());
+    waiting.map(|job| job.id.to_string().chars().take(8).collect()).collect()
+}
+
+fn current_library() -> Option<String> {
+    let session = session()?;
+    let dir = locate::data_dir_of(&session.places, &session.name, session.data_dir.as_deref()).ok()?;
+    CliState::read(&session, &dir).current_library.map(|id| id.to_string())
 }
 
 fn devices() -> Vec<String> {

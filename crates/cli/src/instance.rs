@@ -6,6 +6,7 @@ mod logs;
 mod shell;
 
 pub(crate) use life::{removed_names, trashed_table};
+pub(crate) use logs::{Tail, Watch};
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -18,6 +18,7 @@ mod lab;
 mod library;
 mod location;
 mod man;
+mod monitor;
 mod network;
 mod output;
 mod pairing;
@@ -71,6 +72,7 @@ async fn run_client(session: &Session, command: Command) -> Result<()> {
         Command::Start(args) => start::background(session, &args).await,
         Command::Stop(args) => stop::stop(session, &args).await,
         Command::Daemon => daemon::daemon(session).await,
+        Command::Monitor(args) => monitor::monitor(session, &args).await,
         Command::Status => status::status(session).await,
         Command::Library(command) => library::run(session, command).await,
         Command::Network(command) => network::run(session, command).await,

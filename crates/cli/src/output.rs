@@ -121,6 +121,11 @@ impl Output {
         !self.quiet && !self.json && std::io::stderr().is_terminal()
     }
 
+    /// Whether the terminal can do more than print lines.
+    pub(crate) fn can_draw(&self) -> bool {
+        std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+    }
+
     /// Asks a person a question that is answered by y or n.
     pub(crate) fn confirm(&self, question: &str) -> bool {
         if !std::io::stdin().is_terminal() {

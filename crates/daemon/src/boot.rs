@@ -114,6 +114,7 @@ async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
     tokio::task::spawn_blocking(move || {
         checker.libraries.start();
         checker.libraries.check_all();
+        checker.changed();
     });
 
     ready(&context.info());

@@ -9,6 +9,7 @@ use spacedrive_api::{ApiError, DaemonInfo, Result, VERSION};
 use spacedrive_core::Libraries;
 use spacedrive_core::config::Config;
 use spacedrive_net::Network;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::from_core;
@@ -24,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) network: Network,
     /// Cancelled when the daemon begins to stop.
     pub(crate) stopping: CancellationToken,
+    /// Marked whenever something that `monitor` shows may have changed.
+    pub(crate) changes: watch::Sender<()>,
     started: Instant,
 }
 
@@ -44,8 +47,14 @@ impl Context {
             libraries: Arc::new(libraries),
             network,
             stopping: CancellationToken::new(),
+            changes: watch::Sender::new(()),
             started: Instant::now(),
         }
+    }
+
+    /// Says that something may have changed; whoever watches looks.
+    pub(crate) fn changed(&self) {
+        self.changes.send_replace(());
     }
 
     /// What the frozen status call tells.

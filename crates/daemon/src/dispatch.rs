@@ -7,7 +7,7 @@ use spacedrive_api::{ApiError, Call, Frame, Request, Result};
 
 use crate::answer::{self, Answer};
 use crate::context::Context;
-use crate::{config, device, duplicates, index, instance, job, library, location, network, pairing, search, status};
+use crate::{config, device, duplicates, index, instance, job, library, location, monitor, network, pairing, search, status};
 
 /// Runs the handler of `call` and gives the last line of its answer.
 pub(crate) async fn dispatch(context: &Arc<Context>, call: Call, events: &mut Answer) -> Bytes {
@@ -35,6 +35,7 @@ pub(crate) async fn dispatch(context: &Arc<Context>, call: Call, events: &mut An
         Call::LibraryTrash(r) => reply(&r, library::deleted(context).await),
         Call::LibraryRestore(r) => reply(&r, library::restore(context, &r).await),
         Call::ConfigSet(r) => reply(&r, config::set(context, &r).await),
+        Call::Monitor(r) => reply(&r, monitor::monitor(context, events).await),
         Call::InstanceCopy(r) => reply(&r, instance::copy(context, &r).await),
         Call::LibraryCheck(r) => reply(&r, library::check(context, &r).await),
         Call::LibraryBackup(r) => reply(&r, library::backup(context, &r).await),

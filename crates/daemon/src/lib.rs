@@ -19,6 +19,7 @@ mod library;
 mod location;
 mod lock;
 mod log;
+mod monitor;
 mod network;
 mod pairing;
 mod publish;

@@ -157,6 +157,7 @@ async fn call(State(context): State<Arc<Context>>, request: Request) -> Response
     // A task of its own: a client that hangs up stops the watching, never the work.
     tokio::spawn(async move {
         let last = dispatch(&context, call, &mut answer).await;
+        context.changed();
         answer.finish(last).await;
     });
     response

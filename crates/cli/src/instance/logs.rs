@@ -179,14 +179,14 @@ fn older(data: &DataFiles) -> Vec<PathBuf> {
 }
 
 /// A log file that is read to its end again and again.
-#[derive(Default)]
-struct Tail {
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
     file: Option<BufReader<File>>,
     line: Vec<u8>,
 }
 
 impl Tail {
-    fn open(&mut self, path: &Path) -> Result<()> {
+    pub(crate) fn open(&mut self, path: &Path) -> Result<()> {
         self.line.clear();
         self.file = match File::open(path) {
             Ok(file) => Some(BufReader::new(file)),
@@ -197,7 +197,7 @@ impl Tail {
     }
 
     /// Hands on every whole line that is new.
-    fn read(&mut self, mut each: impl FnMut(&str)) -> Result<()> {
+    pub(crate) fn read(&mut self, mut each: impl FnMut(&str)) -> Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         loop {
             let read = file.read_until(b'\n', &mut self.line).map_err(|e| ApiError::io("the log", &e))?;
@@ -210,7 +210,7 @@ impl Tail {
     }
 
     /// Whether another file is at the path now: the log was rotated, or made.
-    fn is_replaced(&self, path: &Path) -> bool {
+    pub(crate) fn is_replaced(&self, path: &Path) -> bool {
         let inode = |meta: fs::Metadata| (meta.dev(), meta.ino());
         let ours = self.file.as_ref().and_then(|file| file.get_ref().metadata().ok()).map(inode);
         fs::metadata(path).ok().map(inode).is_some_and(|there| ours != Some(there))
@@ -219,20 +219,32 @@ impl Tail {
 
 /// Wakes when something in a folder changes.
 #[cfg(target_os = "linux")]
-struct Watch(rustix::fd::OwnedFd);
+pub(crate) struct Watch(rustix::fd::OwnedFd);
 
 #[cfg(target_os = "linux")]
 impl Watch {
-    fn new(dir: &Path) -> Result<Self> {
-        use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+    /// Wakes when something is written to a file in `dir`, or a file comes.
+    pub(crate) fn new(dir: &Path) -> Result<Self> {
+        use rustix::fs::inotify::WatchFlags as On;
+        Self::on(dir, On::MODIFY | On::CREATE | On::MOVED_TO)
+    }
+
+    /// Wakes when a file in `dir` comes or goes.
+    pub(crate) fn on_names(dir: &Path) -> Result<Self> {
+        use rustix::fs::inotify::WatchFlags as On;
+        Self::on(dir, On::CREATE | On::DELETE | On::MOVED_FROM | On::MOVED_TO)
+    }
+
+    fn on(dir: &Path, events: rustix::fs::inotify::WatchFlags) -> Result<Self> {
+        use rustix::fs::inotify::{CreateFlags, add_watch, init};
         let failed = |e: rustix::io::Errno| ApiError::io(format!("cannot watch {}", dir.display()), &e.into());
         let fd = init(CreateFlags::CLOEXEC).map_err(failed)?;
-        add_watch(&fd, dir, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO).map_err(failed)?;
+        add_watch(&fd, dir, events).map_err(failed)?;
         Ok(Self(fd))
     }
 
     /// Waits; nothing else goes on in this process.
-    fn changed(&mut self) -> Result<()> {
+    pub(crate) fn changed(&mut self) -> Result<()> {
         let mut buffer = [0; 4096];
         match rustix::io::read(&self.0, &mut buffer) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -243,15 +255,19 @@ impl Watch {
 
 /// Elsewhere the file is looked at four times a second.
 #[cfg(not(target_os = "linux"))]
-struct Watch;
+pub(crate) struct Watch;
 
 #[cfg(not(target_os = "linux"))]
 impl Watch {
-    fn new(_dir: &Path) -> Result<Self> {
+    pub(crate) fn new(_dir: &Path) -> Result<Self> {
         Ok(Self)
     }
 
-    fn changed(&mut self) -> Result<()> {
+    pub(crate) fn on_names(_dir: &Path) -> Result<Self> {
+        Ok(Self)
+    }
+
+    pub(crate) fn changed(&mut self) -> Result<()> {
         std::thread::sleep(std::time::Duration::from_millis(250));
         Ok(())
     }
