@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use spacedrive_testing::{Guarded, Home, Outcome, Signal, is_running, root_or_skip, signal, tree_hash, wait_until};
+use spacedrive_testing::{Guarded, Home, Outcome, Signal, freeze, is_running, root_or_skip, signal, tree_hash, wait_until};
 
 fn home() -> Home {
     Home::new(env!("CARGO_BIN_EXE_spacedrive"))
@@ -136,7 +136,7 @@ fn a_frozen_daemon_is_said_to_be_frozen() {
     let home = home();
     home.run("start --instance a").ok();
     let pid = home.pid("a");
-    assert!(signal(pid, Signal::STOP));
+    freeze(pid);
     let text = format!("(pid {pid})");
     thread::scope(|scope| {
         let expect = |line: &'static str, code: i32| {

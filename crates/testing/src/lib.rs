@@ -14,7 +14,7 @@ pub use home::{Home, Outcome};
 pub use lab::Lab;
 pub use mount::Mount;
 pub use oracle::{Oracle, change_in_wal, tree_hash};
-pub use process::{Guarded, Signal, is_running, open_files, resident_bytes, signal};
+pub use process::{Guarded, Signal, freeze, is_running, open_files, resident_bytes, signal};
 pub use raw::RawClient;
 pub use root::{OTHER_USER, root_or_skip};
 /// The places in which `SPACEDRIVE_FAIL` can kill a daemon or make it fail.

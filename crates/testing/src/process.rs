@@ -17,6 +17,17 @@ pub fn signal(pid: u32, signal: Signal) -> bool {
     pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
 }
 
+/// Stops a process (SIGSTOP), and waits until each of its threads has stopped.
+#[track_caller]
+pub fn freeze(pid: u32) {
+    assert!(signal(pid, Signal::STOP));
+    wait_until(Duration::from_secs(20), "every thread has stopped", || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+        let state = |stat: String| stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+        threads.into_iter().all(|thread| fs::read_to_string(thread.path().join("stat")).is_ok_and(|s| state(s) == Some('T')))
+    });
+}
+
 /// Whether a process runs: it exists, and is no zombie whose last thread has ended.
 pub fn is_running(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
