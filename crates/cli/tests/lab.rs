@@ -45,7 +45,8 @@ fn a_paired_lab_stands_for_one_command_and_is_gone_afterwards() {
     assert!(run.stdout.contains("alice bob\n") && run.stdout.contains("alice (by SPACEDRIVE_INSTANCE)"), "{run:?}");
     assert_eq!(run.stdout.matches("connected").count(), 2, "{run:?}");
     let folder = folder_of(&run.stdout);
-    assert!(!Path::new(&folder).exists() && !alive(&folder));
+    assert!(!Path::new(&folder).exists());
+    wait_until(PATIENCE, "its processes are gone", || !alive(&folder));
     assert!(home.run("instance list --json").ok().json().as_array().unwrap().is_empty(), "the caller's own instances are others");
 }
 
@@ -68,7 +69,8 @@ fn the_files_of_a_failed_command_can_be_kept() {
     let run = lab(&home, "--keep-on-failure", "echo run=$XDG_RUNTIME_DIR; exit 1").exits(1);
     let folder = folder_of(&run.stdout);
     assert!(run.stderr.contains(&folder), "{run:?}");
-    assert!(Path::new(&folder).join("data/instance-n1/spacedrive.json").exists() && !alive(&folder));
+    assert!(Path::new(&folder).join("data/instance-n1/spacedrive.json").exists());
+    wait_until(PATIENCE, "its processes are gone", || !alive(&folder));
     std::fs::remove_dir_all(&folder).unwrap();
     let run = lab(&home, "--keep-on-failure", "echo run=$XDG_RUNTIME_DIR").ok();
     assert!(!Path::new(&folder_of(&run.stdout)).exists());
