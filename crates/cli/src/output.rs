@@ -59,11 +59,6 @@ impl Output {
         self.json
     }
 
-    /// Whether a person looks at stdout.
-    pub(crate) fn is_terminal(&self) -> bool {
-        !self.json && std::io::stdout().is_terminal()
-    }
-
     /// Prints the bytes of a path as they are, and `end` behind them.
     pub(crate) fn raw(&self, path: &std::ffi::OsStr, end: u8) {
         use std::os::unix::ffi::OsStrExt;

@@ -60,6 +60,12 @@ fn memory(field: &str) -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
+/// The bytes of the database with its WAL.
+fn size_of(library: &Library) -> u64 {
+    let files = ["library.db", "library.db-wal"].map(|name| library.dir().join(name));
+    files.iter().filter_map(|path| fs::metadata(path).ok()).map(|meta| meta.len()).sum()
+}
+
 fn options(watch: bool) -> IndexOptions {
     IndexOptions { private: Vec::new(), watch }
 }
@@ -89,7 +95,7 @@ fn first(tree: &Path, data: &Path, mode: &str) {
     let entries = library.index().search(&Search { count: true, ..everything() }).unwrap().count.unwrap();
     library.stop();
     library.checkpoint().unwrap();
-    let bytes = library.bytes();
+    let bytes = size_of(&library);
     println!(
         "{}",
         json!({ "what": "first", "mode": mode, "wall": wall, "cpu": cpu, "entries": entries, "bytes": bytes,
@@ -105,7 +111,7 @@ fn rescan(data: &Path, times: usize, watch: bool) {
     let (load, _) = names.read();
     library.jobs().start();
     for n in 0..times {
-        let before = library.bytes();
+        let before = size_of(&library);
         let clock = Clock::start();
         let location = LocationQuery { text: "tree".to_owned(), path: None };
         let request = IndexLocation {
@@ -121,7 +127,7 @@ fn rescan(data: &Path, times: usize, watch: bool) {
         println!(
             "{}",
             json!({ "what": if watch && n == 0 { "rescan and arm" } else { "rescan" }, "wall": wall, "cpu": cpu, "load": load,
-                    "grown": library.bytes() as i64 - before as i64, "rss_mib": memory("VmRSS"), "peak_mib": memory("VmHWM") })
+                    "grown": size_of(&library) as i64 - before as i64, "rss_mib": memory("VmRSS"), "peak_mib": memory("VmHWM") })
         );
     }
 }

@@ -37,8 +37,11 @@ struct Candidate {
     path: PathBuf,
 }
 
-/// Where a file's bytes lie on this machine, so that hard links are known.
-type Place = (u32, u32, u64);
+/// Hard links of one file have one place.
+type Place = scan::FileId;
+
+/// One of the files with some content.
+type Copy<'c> = (Place, &'c Candidate);
 
 /// What was found out about one file.
 struct Checked {
@@ -91,7 +94,7 @@ pub(crate) fn find(index: &Index, query: &Duplicates, task: &Task) -> Result<Dup
     full.extend(hashed.iter().filter_map(|one| Some((one.place, one.full?))));
 
     // Step 3: equal hashes.
-    let mut groups: HashMap<(u64, [u8; 32]), Vec<(Place, &Candidate)>> = HashMap::new();
+    let mut groups: HashMap<(u64, [u8; 32]), Vec<Copy<'_>>> = HashMap::new();
     for one in &checked {
         if let Some(hash) = full.get(&one.place) {
             let candidate = &candidates[one.candidate];
@@ -294,7 +297,7 @@ fn remember(index: &Index, candidates: &[Candidate], hashed: &[Checked]) -> Resu
 }
 
 /// A group as it is shown, unless it is one file only.
-fn shown(size: u64, hash: [u8; 32], mut files: Vec<(Place, &Candidate)>) -> Option<DuplicateGroup> {
+fn shown(size: u64, hash: [u8; 32], mut files: Vec<Copy<'_>>) -> Option<DuplicateGroup> {
     files.sort_unstable_by(|a, b| a.1.path.cmp(&b.1.path));
     files.dedup_by(|a, b| a.1.path == b.1.path);
     let mut places: Vec<Place> = files.iter().map(|(place, _)| *place).collect();

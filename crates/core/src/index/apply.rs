@@ -12,7 +12,7 @@ use rusqlite::{Connection, Transaction};
 use spacedrive_api::EntryKind;
 
 use super::row::{Change, Eid, PARKED, Stored};
-use super::walk::{THREADS, Target, Walk};
+use super::walk::{THREADS, Target, Vanished, Walk};
 use crate::Result;
 use crate::db::location::Totals;
 use crate::db::{entry, location};
@@ -194,11 +194,7 @@ impl Writer<'_, '_> {
 
     /// Pairs of an old entry and the new one that it is, and the rest, entries before their folders.
     #[expect(clippy::type_complexity, reason = "two lists, made and used here only")]
-    fn sort_out(
-        &mut self,
-        connection: &Connection,
-        vanished: Vec<(Eid, Eid, Box<[u8]>)>,
-    ) -> Result<(Vec<(Stored, Eid)>, Vec<Stored>)> {
+    fn sort_out(&mut self, connection: &Connection, vanished: Vec<Vanished>) -> Result<(Vec<(Stored, Eid)>, Vec<Stored>)> {
         let db = self.walk.index.db_error();
         let mut found = std::mem::take(&mut self.found);
         let (mut moves, mut gone, mut seen) = (Vec::new(), Vec::new(), HashSet::new());

@@ -65,7 +65,7 @@ pub(crate) struct Stamp {
     pub(crate) size: u64,
     pub(crate) mtime: i64,
     pub(crate) ctime: i64,
-    pub(crate) id: (u32, u32, u64),
+    pub(crate) id: super::scan::FileId,
 }
 
 /// Hashes files, with a buffer that is used again for each.

@@ -73,8 +73,11 @@ pub(crate) fn identify_path(path: &Path) -> Result<FolderId, Errno> {
     Ok(id_of(&stat))
 }
 
-/// Size, time, and device and inode as [`super::hash::Stamp`] has them, of what is at `path`, links not followed.
-pub(crate) fn look_up(path: &Path) -> Result<(u64, i64, (u32, u32, u64)), Errno> {
+/// Device (major, minor) and inode of a file: where its bytes lie on this machine.
+pub(crate) type FileId = (u32, u32, u64);
+
+/// Size, time and identity of what is at `path`, links not followed.
+pub(crate) fn look_up(path: &Path) -> Result<(u64, i64, FileId), Errno> {
     let stat = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC, MASK)?;
     Ok((stat.stx_size, mtime_of(&stat), (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino)))
 }

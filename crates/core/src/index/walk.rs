@@ -52,13 +52,16 @@ pub(crate) struct Walk<'a> {
     pub(crate) shared: Shared,
 }
 
+/// An entry that is gone from its place, and that place: its parent and its name.
+pub(crate) type Vanished = (Eid, Eid, Box<[u8]>);
+
 /// What the threads share.
 #[derive(Default)]
 pub(crate) struct Shared {
     queue: Mutex<Queue>,
     waiting: Condvar,
     /// Entries that are gone from their place, with that place.
-    pub(crate) vanished: Mutex<Vec<(Eid, Eid, Box<[u8]>)>>,
+    pub(crate) vanished: Mutex<Vec<Vanished>>,
     /// Entries whose place another one took.
     pub(crate) parked: Mutex<Vec<Eid>>,
     /// What changed while it was looked at.

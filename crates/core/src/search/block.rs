@@ -220,17 +220,4 @@ impl Block {
         }
         Self::pack(spans.into_iter().map(|(eid, parent, kind, range)| (eid, parent, kind, &names[range])))
     }
-
-    /// The bytes that it takes in memory.
-    pub(crate) fn memory(&self) -> usize {
-        let odd: usize = self.odd.iter().map(|odd| odd.original.len() + odd.loose.len() + size_of::<Odd>()).sum();
-        size_of::<Self>()
-            + self.numbers.len() * 2
-            + self.starts.len() * 4
-            + self.text.len()
-            + self.capitals.len()
-            + odd
-            + self.parents.len() * size_of::<(u16, Eid)>()
-            + self.kinds.len()
-    }
 }

@@ -105,13 +105,9 @@ impl Snapshot {
     }
 
     /// How many entries there are, the roots of locations with them.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.blocks().map(|block| block.len()).sum()
-    }
-
-    /// The bytes that it takes in memory.
-    pub(crate) fn memory(&self) -> usize {
-        self.blocks().map(|block| block.memory()).sum()
     }
 
     /// The block and the slot of an entry.

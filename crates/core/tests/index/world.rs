@@ -235,3 +235,10 @@ pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) {
 pub(crate) fn name_of(path: &Path) -> &[u8] {
     path.file_name().unwrap().as_bytes()
 }
+
+/// Says that a test was left out; where everything must be tested that is a failure.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests has to see it")]
+pub(crate) fn skipped(why: &str) {
+    assert!(std::env::var_os("SD_REQUIRE_ROOT").is_none(), "{why}");
+    eprintln!("skipped: {why}");
+}
