@@ -30,3 +30,8 @@ reference:
 bench-feel:
     cargo build --release
     benches/feel.py target/release/spacedrive
+
+# Measure the index beside find, updatedb, plocate, b3sum and fclones, as far as they are installed (needs python3).
+bench-index *ARGS:
+    cargo build --release -p spacedrive-core --bench index
+    benches/index.py "$(ls -t target/release/deps/index-* | grep -v '\.d$' | head -1)" {{ARGS}}

@@ -18,11 +18,11 @@ pub mod jobs;
 mod libraries;
 pub mod library;
 mod location;
+pub mod names;
+pub mod rooted;
 mod search;
 pub mod trash;
 mod watch;
-pub mod names;
-pub mod rooted;
 
 pub use error::{DatabaseError, DatabaseFault, Error, Result, database_fault};
 pub use libraries::{Libraries, LibraryEntry};
