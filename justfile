@@ -35,3 +35,7 @@ bench-feel:
 bench-index *ARGS:
     cargo build --release -p spacedrive-core --bench index
     benches/index.py "$(ls -t target/release/deps/index-* | grep -v '\.d$' | head -1)" {{ARGS}}
+
+# Make the Debian package (`cargo install cargo-deb`).
+deb:
+    packaging/deb.sh

@@ -111,6 +111,11 @@ impl Output {
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
     }
 
+    /// Whether a person looks at stdout.
+    pub(crate) fn is_terminal(&self) -> bool {
+        !self.json && std::io::stdout().is_terminal()
+    }
+
     /// Whether a person looks at stderr.
     pub(crate) fn is_interactive(&self) -> bool {
         !self.quiet && !self.json && std::io::stderr().is_terminal()

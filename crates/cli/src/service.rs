@@ -201,29 +201,10 @@ fn uninstall(session: &Session, name: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// The unit of any instance.
+/// The unit of any instance; the Debian package has the same one, for its own program.
 fn template(program: &Path) -> Result<String> {
-    let program = command(program)?;
-    Ok(format!(
-        "# Written by `spacedrive service install`.
-[Unit]
-Description=Spacedrive instance %i
-Documentation=man:spacedrive(1)
-
-[Service]
-Type=notify
-ExecStart={program} --instance %i start --foreground
-Restart=on-failure
-RestartSec=5
-WatchdogSec=60
-TimeoutStopSec=20
-UMask=0077
-NoNewPrivileges=yes
-
-[Install]
-WantedBy=default.target
-"
-    ))
+    let unit = include_str!("spacedrive@.service").replace("@PROGRAM@", &command(program)?);
+    Ok(format!("# Written by `spacedrive service install`.\n{unit}"))
 }
 
 /// What is one instance's own.

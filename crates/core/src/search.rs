@@ -1,6 +1,6 @@
 //! Finding entries. Names are matched in memory ([`names`]), what else a query asks for is read from the database.
 //!
-//! docs/decisions/0010-search-engine.md says why there is no full-text index.
+//! docs/decisions/0005-search-engine.md says why there is no full-text index.
 
 pub(crate) mod block;
 pub(crate) mod fold;

@@ -1,7 +1,7 @@
 //! Following changes of a location. A watcher writes nothing: it only says which names are to be looked at again.
 //!
 //! It talks to inotify itself: for 86,000 folders that costs 1 MB and nothing on top of the walk that is made anyway
-//! (docs/decisions/0011-watching.md).
+//! (docs/decisions/0006-watching.md).
 
 pub(crate) mod debounce;
 mod thread;

@@ -8,7 +8,7 @@ pub(crate) fn from_core(error: Error) -> ApiError {
     let message = error.to_string();
     match error {
         Error::InvalidLibraryName { .. } | Error::RelativePath { .. } => ApiError::invalid(message),
-        Error::InvalidLibraryName { .. } | Error::UnsafeName { .. } => ApiError::invalid(message),
+        Error::UnsafeName { .. } => ApiError::invalid(message),
         Error::LibraryNotFound { nearest, .. } if nearest.is_empty() => {
             ApiError::not_found(message).hint("spacedrive library list")
         }

@@ -16,7 +16,7 @@ use super::scan::{mtime_of, open_below};
 use crate::jobs::Task;
 
 /// Up to this size all of a file is read in the mode `content`; of a larger one only samples.
-/// docs/decisions/0012-content-identity.md has the measurement behind it.
+/// docs/decisions/0007-content-identity.md has the measurement behind it.
 pub(crate) const WHOLE: u64 = 64 << 20;
 
 /// How much is read at once. A wish to stop is looked for as often.
