@@ -1,5 +1,6 @@
 //! Transfers between two endpoints on loopback.
 #![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
+#![allow(clippy::print_stdout, reason = "the child that is killed talks to its parent, and figures are worth seeing")]
 
 mod hostile;
 mod kill;
