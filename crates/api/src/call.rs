@@ -105,4 +105,14 @@ calls! {
     Duplicates => DuplicatesFound,
     /// Watches the instance as a whole.
     Monitor => MonitorEnded,
+    /// Sends files to a paired device.
+    DropSend => DropInfo,
+    /// Lists the drops.
+    DropList => Vec<DropInfo>,
+    /// Accepts, rejects or cancels a drop.
+    DropDecide => DropInfo,
+    /// Watches a drop to its end.
+    DropWatch => DropInfo,
+    /// How a device is trusted, and changes it.
+    DeviceTrust => TrustInfo,
 }

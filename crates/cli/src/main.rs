@@ -8,6 +8,7 @@ mod connect;
 mod daemon;
 mod demo;
 mod device;
+mod drop;
 mod duplicates;
 mod error;
 mod examples;

@@ -13,7 +13,7 @@ use crate::connect::connect;
 use crate::output::printable;
 use crate::password::{self, PasswordArgs};
 use crate::session::Session;
-use crate::{device, pairing};
+use crate::{device, drop, pairing};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -40,6 +40,13 @@ pub(crate) enum Command {
         /// Its name, id, or a unique beginning of the id
         device: String,
     },
+    /// Send files and folders to a paired device
+    Spacedrop(drop::SendArgs),
+    /// Show and decide what other devices send
+    #[command(subcommand)]
+    Drops(drop::Command),
+    /// Say what happens to what a device sends
+    Trust(drop::TrustArgs),
     /// Pair with another device
     #[command(subcommand)]
     Pair(pairing::Command),
@@ -92,6 +99,9 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<()> {
         Command::Reset { yes } => reset(session, yes).await,
         Command::Devices => device::list(session).await,
         Command::Revoke { device } => device::revoke(session, device).await,
+        Command::Spacedrop(args) => drop::send(session, args).await,
+        Command::Drops(command) => drop::run(session, command).await,
+        Command::Trust(args) => drop::trust(session, args).await,
         Command::Pair(command) => pairing::run(session, command).await,
     }
 }

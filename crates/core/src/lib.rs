@@ -8,6 +8,7 @@ pub mod config;
 mod db;
 pub mod devices;
 mod duplicates;
+pub mod drops;
 mod error;
 pub mod failpoint;
 pub mod files;

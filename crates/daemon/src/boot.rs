@@ -96,13 +96,13 @@ async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
     let store = Arc::new(InstanceStore::open(&data.database).map_err(from_core)?);
     let indexing = IndexOptions { private: vec![data.dir.clone()], watch: true };
     let libraries = Libraries::discover(&data.libraries, &data.trash, store.clone(), indexing).map_err(from_core)?;
-    let network = network(&data, &options, &config, store)?;
+    let network = network(&data, &options, &config, store.clone())?;
     let (published, listener) = Published::publish(places, name, locks)?;
     remember(places, name, &data, published.socket());
     drop(starting);
 
     let remembered = config.networking;
-    let context = Arc::new(Context::new(name.clone(), data, published.socket().to_owned(), config, libraries, network));
+    let context = Arc::new(Context::new(name.clone(), data, published.socket().to_owned(), config, libraries, network, store));
     // Networking that cannot start is no reason not to serve what is on this machine.
     if remembered && let Err(error) = context.network.start().await {
         tracing::error!(%error, "networking cannot start");
@@ -110,6 +110,7 @@ async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
     let (listeners, incoming) = tokio::sync::mpsc::channel(1);
     let server = tokio::spawn(serve::accept(context.clone(), listener, incoming));
     let keeper = tokio::spawn(published.keep(listeners, context.clone()));
+    tokio::spawn(context.drops.clone().run());
     let checker = context.clone();
     tokio::task::spawn_blocking(move || {
         checker.libraries.start();

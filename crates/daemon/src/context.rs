@@ -8,10 +8,12 @@ use spacedrive_api::instance::{DataFiles, InstanceName};
 use spacedrive_api::{ApiError, DaemonInfo, Result, VERSION};
 use spacedrive_core::Libraries;
 use spacedrive_core::config::Config;
+use spacedrive_core::instance::InstanceStore;
 use spacedrive_net::Network;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::drops::Drops;
 use crate::error::from_core;
 
 /// The parts of a running daemon.
@@ -23,6 +25,7 @@ pub(crate) struct Context {
     pub(crate) config: Mutex<Config>,
     pub(crate) libraries: Arc<Libraries>,
     pub(crate) network: Network,
+    pub(crate) drops: Arc<Drops>,
     /// Cancelled when the daemon begins to stop.
     pub(crate) stopping: CancellationToken,
     /// Marked whenever something that `monitor` shows may have changed.
@@ -38,7 +41,11 @@ impl Context {
         config: Config,
         libraries: Libraries,
         network: Network,
+        store: Arc<InstanceStore>,
     ) -> Self {
+        let stopping = CancellationToken::new();
+        let (inbox, scratch) = (data.dir.join("inbox"), data.dir.clone());
+        let drops = Drops::new(store, network.clone(), inbox, scratch, stopping.clone());
         Self {
             name,
             data,
@@ -46,7 +53,8 @@ impl Context {
             config: Mutex::new(config),
             libraries: Arc::new(libraries),
             network,
-            stopping: CancellationToken::new(),
+            drops,
+            stopping,
             changes: watch::Sender::new(()),
             started: Instant::now(),
         }

@@ -14,6 +14,7 @@ pub(crate) fn list(context: &Context) -> Vec<DeviceInfo> {
 
 pub(crate) async fn revoke(context: &Arc<Context>, request: &DeviceRevoke) -> Result<DeviceInfo> {
     let mut device = context.network.revoke(&request.device).await.map_err(from_net)?;
+    context.drops.forget(*device.id.as_bytes()).await?;
     device.connected = false;
     Ok(info(device))
 }

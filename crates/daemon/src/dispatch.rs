@@ -7,7 +7,7 @@ use spacedrive_api::{ApiError, Call, Frame, Request, Result};
 
 use crate::answer::{self, Answer};
 use crate::context::Context;
-use crate::{config, device, duplicates, index, instance, job, library, location, monitor, network, pairing, search, status};
+use crate::{config, device, drop, duplicates, index, instance, job, library, location, monitor, network, pairing, search, status};
 
 /// Runs the handler of `call` and gives the last line of its answer.
 pub(crate) async fn dispatch(context: &Arc<Context>, call: Call, events: &mut Answer) -> Bytes {
@@ -52,6 +52,11 @@ pub(crate) async fn dispatch(context: &Arc<Context>, call: Call, events: &mut An
         Call::JobControl(r) => reply(&r, job::control(context, &r).await),
         Call::Search(r) => reply(&r, search::search(context, &r, events).await),
         Call::Duplicates(r) => reply(&r, duplicates::duplicates(context, &r).await),
+        Call::DropSend(r) => reply(&r, drop::send(context, &r).await),
+        Call::DropList(r) => reply(&r, drop::list(context).await),
+        Call::DropDecide(r) => reply(&r, drop::decide(context, &r).await),
+        Call::DropWatch(r) => reply(&r, drop::watch(context, &r, events).await),
+        Call::DeviceTrust(r) => reply(&r, drop::trust(context, &r).await),
     }
 }
 

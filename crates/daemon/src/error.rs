@@ -2,6 +2,7 @@
 
 use spacedrive_api::{ApiError, ErrorKind};
 use spacedrive_core::Error;
+use spacedrive_net::transfer::{TransferError, Why};
 
 /// The kind, text and hint of an error of `core`.
 pub(crate) fn from_core(error: Error) -> ApiError {
@@ -88,6 +89,7 @@ pub(crate) fn from_net(error: spacedrive_net::Error) -> ApiError {
         Net::CodeWord { .. } | Net::CodeWordCount { .. } | Net::CodeChecksum | Net::BadLifetime { .. } => {
             ApiError::invalid(message)
         }
+        Net::Unreachable { .. } => ApiError::unreachable(message).hint("spacedrive network devices"),
         Net::OwnCode | Net::NoAnswer => ApiError::refused(message),
         Net::AlreadyUsed { .. } | Net::Rejected | Net::NoDecision | Net::BadProof | Net::NotCompleted => {
             ApiError::refused(message).hint(new_code)
@@ -105,5 +107,30 @@ pub(crate) fn from_net(error: spacedrive_net::Error) -> ApiError {
             ApiError::not_found(message).hint("spacedrive network devices")
         }
         _ => ApiError::new(ErrorKind::Failed, message),
+    }
+}
+
+/// The kind, text and hint of a transfer's error.
+pub(crate) fn from_transfer(error: TransferError) -> ApiError {
+    let message = error.to_string();
+    match error {
+        TransferError::Io { path, source } => ApiError::io(path.display(), &source),
+        TransferError::SameName { .. } => ApiError::invalid(message).hint("send them one after the other"),
+        TransferError::TooMuch { .. } | TransferError::UnsafeName { .. } => ApiError::refused(message),
+        TransferError::DiskFull { .. } => ApiError::storage(message),
+        TransferError::Verification { .. } => ApiError::new(ErrorKind::Verification, message),
+        TransferError::Busy => ApiError::conflict(message),
+        TransferError::Lost | TransferError::Silent => ApiError::unreachable(message),
+        TransferError::Refused { why } => match why {
+            Why::DiskFull => ApiError::storage("the other device has not enough space"),
+            Why::Verification => ApiError::new(ErrorKind::Verification, "what arrived at the other device is not what was sent"),
+            Why::Declined => ApiError::refused("the other device declined it"),
+            Why::Denied => ApiError::refused("the other device does not allow this"),
+            Why::TooMuch => ApiError::refused("it is more than the other device takes"),
+            Why::Manifest => ApiError::refused("the other device refused a name in it"),
+            Why::Cancelled => ApiError::new(ErrorKind::Interrupted, "it was stopped"),
+            _ => ApiError::failed("the other device could not go on; its log says more"),
+        },
+        _ => ApiError::failed(message),
     }
 }

@@ -10,6 +10,8 @@ mod context;
 mod device;
 mod dispatch;
 pub mod doctor;
+mod drop;
+mod drops;
 mod duplicates;
 mod error;
 mod index;

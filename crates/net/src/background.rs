@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::{Endpoint, EndpointId};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::discovery::SameHost;
 use crate::guests::Guests;
 use crate::pairing::session::Sessions;
 use crate::peers::Peers;
-use crate::{Event, presence};
+use crate::{Event, presence, transfer};
 
 /// How long a device that was stored as pending may take to show itself.
 pub(crate) const PENDING: Duration = Duration::from_secs(600);
@@ -21,7 +21,7 @@ pub(crate) const PENDING: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_secs(60);
 
 /// Takes connections of paired devices.
-pub(crate) async fn accept(endpoint: Endpoint, peers: Arc<Peers>, guests: Guests) {
+pub(crate) async fn accept(endpoint: Endpoint, peers: Arc<Peers>, guests: Guests, transfers: mpsc::Sender<transfer::Stream>) {
     let mut tasks = JoinSet::new();
     loop {
         tokio::select! {
@@ -36,7 +36,7 @@ pub(crate) async fn accept(endpoint: Endpoint, peers: Arc<Peers>, guests: Guests
                     _ => None,
                 };
                 let seat = guests.enter(source);
-                let (endpoint, peers) = (endpoint.clone(), peers.clone());
+                let (endpoint, peers, transfers) = (endpoint.clone(), peers.clone(), transfers.clone());
                 tasks.spawn(async move {
                     // The gate has refused who is not paired by the time this answers.
                     let handshake = tokio::time::timeout(Duration::from_secs(10), incoming);
@@ -45,8 +45,10 @@ pub(crate) async fn accept(endpoint: Endpoint, peers: Arc<Peers>, guests: Guests
                         () = seat.evicted() => return,
                     };
                     drop(seat);
-                    if let Ok(Ok(connection)) = connection {
-                        presence::serve(endpoint, peers, connection).await;
+                    match connection {
+                        Ok(Ok(connection)) if connection.alpn() == transfer::ALPN => transfer::serve(connection, transfers).await,
+                        Ok(Ok(connection)) => presence::serve(endpoint, peers, connection).await,
+                        _ => {}
                     }
                 });
             }

@@ -15,6 +15,12 @@ pub enum Error {
     /// There is no identity yet.
     #[error("this instance has no network identity yet")]
     Uninitialised,
+    /// A paired device does not answer.
+    #[error("the device {device} cannot be reached")]
+    Unreachable {
+        /// Its public key.
+        device: iroh::EndpointId,
+    },
     /// The identity is locked until the password is given.
     #[error("networking is locked")]
     Locked,

@@ -9,7 +9,7 @@ use iroh::{Endpoint, EndpointId, SecretKey};
 use iroh_mdns_address_lookup::MdnsAddressLookup;
 use spacedrive_api::Networking;
 use spacedrive_core::instance::InstanceStore;
-use tokio::sync::{Mutex, broadcast};
+use tokio::sync::{Mutex, broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ use crate::pairing::driver::{self, Join, Offer};
 use crate::pairing::info::{Info, MAX_ADDRESSES, fit_name};
 use crate::pairing::session::{PairingState, PairingStatus, Role, Sessions};
 use crate::peers::{DeviceStatus, Peers};
-use crate::{Error, Event, Result, background};
+use crate::{Error, Event, Result, background, transfer};
 
 /// The time between two guesses of a password.
 const GUESS: Duration = Duration::from_secs(1);
@@ -110,6 +110,9 @@ pub struct Network {
     peers: Arc<Peers>,
     sessions: Sessions,
     guests: Guests,
+    /// Where the transfers of other devices go, and where they are taken from, once.
+    transfers: mpsc::Sender<transfer::Stream>,
+    taken: Arc<std::sync::Mutex<Option<mpsc::Receiver<transfer::Stream>>>>,
     events: broadcast::Sender<Event>,
     state: Arc<Mutex<State>>,
     guess: Arc<Mutex<Option<Instant>>>,
@@ -140,6 +143,7 @@ impl Network {
     /// The network side of an instance, not running yet: call [`Network::start`] if it was left switched on.
     pub fn new(settings: Settings, store: Arc<InstanceStore>) -> Result<Self> {
         let (events, _) = broadcast::channel(256);
+        let (transfers, taken) = mpsc::channel(8);
         let settings = Settings { name: fit_name(&settings.name), version: fit_name(&settings.version), ..settings };
         Ok(Self {
             file: IdentityFile::new(&settings.identity, settings.instance),
@@ -147,6 +151,8 @@ impl Network {
             peers: Peers::load(store, events.clone())?,
             sessions: Sessions::new(events.clone()),
             guests: Guests::default(),
+            transfers,
+            taken: Arc::new(std::sync::Mutex::new(Some(taken))),
             state: Arc::new(Mutex::new(State { on: false, key: None, running: None })),
             guess: Arc::default(),
             shown: Arc::default(),
@@ -158,6 +164,25 @@ impl Network {
     /// What happens from now on.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
+    }
+
+    /// The transfers that paired devices begin. Only the first call gets them.
+    pub fn transfers(&self) -> Option<mpsc::Receiver<transfer::Stream>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Opens a stream for a transfer to a paired device.
+    pub async fn open_transfer(&self, device: EndpointId) -> Result<transfer::Stream> {
+        let endpoint = {
+            let state = self.state.lock().await;
+            let running = state.running.as_ref().ok_or_else(|| not_on(self.networking_of(&state)))?;
+            running.endpoint.clone()
+        };
+        if !self.peers.is_paired(&device) {
+            return Err(Error::DeviceNotFound { query: device.to_string(), nearest: Vec::new() });
+        }
+        let addresses = self.host.find(&device).unwrap_or_else(|| self.peers.addresses(&device));
+        transfer::dial(&endpoint, device, addresses).await.ok_or(Error::Unreachable { device })
     }
 
     /// Off, uninitialised, locked or on.
@@ -457,12 +482,17 @@ impl Network {
         if let (true, Some(key), None) = (state.on, state.key.clone(), &state.running) {
             self.peers.forget_pending(background::PENDING).await?;
             self.host.sweep();
-            let bound = endpoint::bind_device(key.clone(), vec![PRESENCE.to_vec()], self.host.clone(), self.peers.clone());
+            let bound = endpoint::bind_device(
+                key.clone(),
+                vec![PRESENCE.to_vec(), transfer::ALPN.to_vec()],
+                self.host.clone(),
+                self.peers.clone(),
+            );
             let endpoint = bound.await?;
             let stop = CancellationToken::new();
             let mdns = Arc::new(std::sync::Mutex::new(None));
             let mut tasks = JoinSet::new();
-            tasks.spawn(background::accept(endpoint.clone(), self.peers.clone(), self.guests.clone()));
+            tasks.spawn(background::accept(endpoint.clone(), self.peers.clone(), self.guests.clone(), self.transfers.clone()));
             tasks.spawn(background::keep_all(endpoint.clone(), self.host.clone(), self.peers.clone()));
             tasks.spawn(background::confirm_sessions(self.events.subscribe(), self.sessions.clone()));
             let published = match self.host.publish(&endpoint) {

@@ -11,7 +11,7 @@
 //!                              ◄───── Complete
 //! ```
 //!
-//! The receiver writes into `.spacedrop-ID/tree` inside the folder that it was told, and only there; when all is
+//! The receiver writes into `.spacedrop-…/tree` inside the folder that it was told, and only there; when all is
 //! there and verified, it renames the top-level entries out of it, never over anything. What survives a kill is
 //! in that tree: a file whose size and time are the announced ones is finished (the time is set last), one that is
 //! shorter goes on from its length, after both sides compared the BLAKE3 hash of that part.
@@ -21,6 +21,7 @@
 
 mod error;
 mod frame;
+mod link;
 mod manifest;
 mod pipe;
 mod receive;
@@ -29,23 +30,18 @@ mod source;
 mod spool;
 mod stage;
 
+pub use iroh::endpoint::Connection;
+
 pub use error::{Result, TransferError, Why};
 pub use frame::{Entry, Kind, Offer, ToReceiver, ToSender, Top, data_frame, message_frame};
+pub use link::Stream;
+pub(crate) use link::{dial, serve};
 pub use manifest::Limits;
 pub use pipe::Progress;
 pub use receive::{Incoming, Received, Report, discard};
 pub use send::{About, Outgoing, Sent, Skipped};
 pub use source::Source;
+pub use stage::stage_name;
 
 /// The protocol's name in the TLS handshake.
 pub const ALPN: &[u8] = b"spacedrive/drop/1";
-
-/// How the connection carries transfers: loopback and LAN keep the default congestion control; on a path that
-/// loses packets Bbr3 keeps the rate up.
-pub fn tune(builder: iroh::endpoint::QuicTransportConfigBuilder, lossy: bool) -> iroh::endpoint::QuicTransportConfigBuilder {
-    if lossy {
-        builder.congestion_controller_factory(std::sync::Arc::new(noq_proto::congestion::Bbr3Config::default()))
-    } else {
-        builder
-    }
-}

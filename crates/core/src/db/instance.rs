@@ -10,11 +10,16 @@ use rusqlite_migration::{M, Migrations};
 use super::Kind;
 
 pub(crate) mod devices;
+pub(crate) mod drops;
 
 /// `SDIN` in ASCII.
 pub(crate) static KIND: LazyLock<Kind> = LazyLock::new(|| Kind {
     application_id: 0x5344_494E,
-    migrations: Migrations::new(vec![M::up(include_str!("instance/0001.sql")), M::up(include_str!("instance/0002.sql"))]),
+    migrations: Migrations::new(vec![
+        M::up(include_str!("instance/0001.sql")),
+        M::up(include_str!("instance/0002.sql")),
+        M::up(include_str!("instance/0004.sql")),
+    ]),
 });
 
 /// A library that the instance was told about.

@@ -125,15 +125,15 @@ impl Incoming {
         Ok(())
     }
 
-    /// Says yes and receives into the folder `into`, which must exist. Dropping the future stops it; what has
-    /// arrived stays for the next try.
-    pub async fn receive(self, into: &Path, progress: Arc<Progress>) -> Result<Received> {
+    /// Says yes and receives what the device `from` sends into the folder `into`, which must exist. Dropping the
+    /// future stops it; what has arrived stays for the next try.
+    pub async fn receive(self, from: &[u8], into: &Path, progress: Arc<Progress>) -> Result<Received> {
         let Self { mut send, mut recv, offer, limits } = self;
         let (input, pieces, theirs) = Input::new();
         let (answers, mut answered) = mpsc::channel(16);
-        let into = into.to_owned();
+        let (from, into) = (from.to_vec(), into.to_owned());
         let worker = tokio::task::spawn_blocking(move || {
-            let stage = Stage::open(&into, &offer.id)?;
+            let stage = Stage::open(&into, &from, &offer.id)?;
             answers.blocking_send(ToSender::Accepted).map_err(|_| TransferError::Lost)?;
             Work { input, answers, offer, limits, progress, stage }.run()
         });
@@ -190,8 +190,8 @@ impl Received {
 }
 
 /// Forgets what has arrived of a transfer that will not go on.
-pub fn discard(into: &Path, id: &[u8; 16]) -> Result<()> {
-    Stage::open(into, id)?.remove()
+pub fn discard(from: &[u8], into: &Path, id: &[u8; 16]) -> Result<()> {
+    Stage::open(into, from, id)?.remove()
 }
 
 /// The thread that reads frames and writes files.

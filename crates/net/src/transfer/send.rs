@@ -89,15 +89,17 @@ impl Outgoing {
         &self.offer
     }
 
-    /// Offers, waits for the decision, and sends. `waiting` is told when a person is asked.
+    /// Offers, waits for the decision, and sends. `waiting` is called when a person is asked, `accepted` when the
+    /// receiver takes it.
     pub async fn send(
         self,
         mut send: SendStream,
         mut recv: RecvStream,
         progress: Arc<Progress>,
         waiting: impl FnOnce(),
+        accepted: impl FnOnce(),
     ) -> Result<Sent> {
-        let sent = self.run(&mut send, &mut recv, progress, waiting).await;
+        let sent = self.run(&mut send, &mut recv, progress, waiting, accepted).await;
         match &sent {
             Ok(_) => {
                 let _ = send.finish();
@@ -106,6 +108,7 @@ impl Outgoing {
             Err(error) => {
                 let _ = write_message(&mut send, &ToReceiver::Failed(error.why())).await;
                 let _ = send.finish();
+                let _ = tokio::time::timeout(TOLD, send.stopped()).await;
             }
         }
         sent
@@ -117,6 +120,7 @@ impl Outgoing {
         recv: &mut RecvStream,
         progress: Arc<Progress>,
         waiting: impl FnOnce(),
+        accepted: impl FnOnce(),
     ) -> Result<Sent> {
         write_message(send, &ToReceiver::Offer(self.offer.clone())).await?;
         let mut waiting = Some(waiting);
@@ -132,6 +136,7 @@ impl Outgoing {
                 _ => return Err(TransferError::Protocol { what: "an answer out of order" }),
             }
         }
+        accepted();
         let this = Arc::new(self);
         let worker = this.clone();
         this.pump(send, recv, move |output| worker.manifest(output)).await?;

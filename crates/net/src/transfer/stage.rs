@@ -31,16 +31,21 @@ pub(crate) struct Stage {
     pub(crate) tree: OwnedFd,
 }
 
-/// The start of the names of staging folders.
-pub(crate) const STAGE_PREFIX: &str = ".spacedrop-";
+/// The name of a staging folder. The device is part of it, so that no device can continue what another began.
+pub fn stage_name(from: &[u8], id: &[u8; 16]) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("spacedrive 2026 staging folder of a transfer");
+    hasher.update(id).update(from);
+    format!(".spacedrop-{}", &hasher.finalize().to_hex()[..32])
+}
 
 impl Stage {
-    /// Opens or makes the staging folder of transfer `id` in the folder `path`, which must exist.
-    pub(crate) fn open(path: &Path, id: &[u8; 16]) -> Result<Self> {
+    /// Opens or makes the staging folder of transfer `id` of the device `from` in the folder `path`, which must
+    /// exist.
+    pub(crate) fn open(path: &Path, from: &[u8], id: &[u8; 16]) -> Result<Self> {
         let io = |error: Errno| TransferError::io(path)(error);
         let root =
             rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(io)?;
-        let name = OsString::from(format!("{STAGE_PREFIX}{}", uuid::Uuid::from_bytes(*id).simple()));
+        let name = OsString::from(stage_name(from, id));
         let folder = make_folder(root.as_fd(), name.as_bytes()).map_err(io)?;
         match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use iroh::endpoint::{RecvStream, SendStream};
 use spacedrive_net::transfer::{
     About, Entry, Incoming, Kind, Limits, Offer, Outgoing, Progress, Report, Result, ToReceiver, ToSender, TransferError, Why,
-    data_frame, message_frame,
+    data_frame, message_frame, stage_name,
 };
 
 use crate::{DEADLINE, Pair, about, source};
@@ -123,7 +123,7 @@ impl Script {
         let hear = async {
             let (send, recv) = pair.back.accept_bi().await.unwrap();
             let incoming = Incoming::read(send, recv, Limits::default()).await?;
-            incoming.receive(inbox, Arc::<Progress>::default()).await?.confirm().await
+            incoming.receive(b"sender", inbox, Arc::<Progress>::default()).await?.confirm().await
         };
         let (_open, heard) = tokio::time::timeout(DEADLINE, async { tokio::join!(say, hear) }).await.unwrap();
         heard
@@ -279,7 +279,7 @@ async fn a_manifest_without_end_is_cut_off() {
     let hear = async {
         let (send, recv) = pair.back.accept_bi().await.unwrap();
         let incoming = Incoming::read(send, recv, Limits::default()).await?;
-        incoming.receive(&inbox.path(), Arc::default()).await?.confirm().await
+        incoming.receive(b"sender", &inbox.path(), Arc::default()).await?.confirm().await
     };
     let (number, heard) = tokio::time::timeout(DEADLINE, async { tokio::join!(endless, hear) }).await.unwrap();
     assert!(matches!(heard, Err(TransferError::TooMuch { .. })), "{heard:?}");
@@ -321,7 +321,7 @@ async fn a_racing_link_leads_nowhere() {
 async fn links_in_the_way_are_replaced_and_not_followed() {
     let pair = Pair::new().await;
     let inbox = Inbox::new();
-    let tree = inbox.path().join(format!(".spacedrop-{}/tree", "09".repeat(16)));
+    let tree = inbox.path().join(format!("{}/tree", stage_name(b"sender", &[9; 16])));
     fs::create_dir_all(&tree).unwrap();
     symlink("../../..", tree.join("folder")).unwrap();
     symlink("../../../victim", tree.join("name")).unwrap();
@@ -367,7 +367,7 @@ async fn a_sender_takes_no_nonsense_from_a_receiver() {
         let outgoing = Outgoing::scan(source(&[&path]), About { id: [1; 16], ..about(1) }, dir.path()).unwrap();
         let send = async {
             let (send, recv) = pair.out.open_bi().await.unwrap();
-            outgoing.send(send, recv, Arc::default(), || {}).await
+            outgoing.send(send, recv, Arc::default(), || {}, || {}).await
         };
         let lie = async {
             let (mut send, mut recv): (SendStream, RecvStream) = pair.back.accept_bi().await.unwrap();

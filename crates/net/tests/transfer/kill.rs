@@ -46,7 +46,7 @@ async fn child() {
         let (send, recv) = connection.accept_bi().await.unwrap();
         let incoming = Incoming::read(send, recv, Limits::default()).await.unwrap();
         tokio::select! {
-            received = incoming.receive(&path, progress.clone()) => {
+            received = incoming.receive(b"sender", &path, progress.clone()) => {
                 let report = received.unwrap().confirm().await.unwrap();
                 println!("done {}", report.moved);
             }
@@ -141,7 +141,7 @@ async fn a_receiver_that_is_killed_goes_on_where_it_was() {
         let before = staged(&inbox);
         let sending = {
             let progress = progress.clone();
-            tokio::spawn(async move { outgoing.send(send, recv, progress, || {}).await })
+            tokio::spawn(async move { outgoing.send(send, recv, progress, || {}, || {}).await })
         };
         let reached = tokio::task::spawn_blocking(move || {
             let line = victim.line(&["moved", "done"]);
@@ -192,7 +192,7 @@ async fn a_sender_that_is_killed_goes_on_where_it_was() {
         let progress = Arc::new(Progress::default());
         let receiving = {
             let (inbox, progress) = (inbox.clone(), progress.clone());
-            tokio::spawn(async move { incoming.receive(&inbox, progress).await?.confirm().await })
+            tokio::spawn(async move { incoming.receive(b"sender", &inbox, progress).await?.confirm().await })
         };
         let reached = tokio::task::spawn_blocking(move || {
             let line = victim.line(&["moved", "done"]);

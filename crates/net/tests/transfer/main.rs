@@ -57,7 +57,7 @@ impl Pair {
         let outgoing = Outgoing::scan(source(paths), about(id), into).unwrap();
         let send = async {
             let (send, recv) = self.out.open_bi().await.unwrap();
-            outgoing.send(send, recv, Arc::default(), || {}).await
+            outgoing.send(send, recv, Arc::default(), || {}, || {}).await
         };
         let receive = async {
             let (send, recv) = self.back.accept_bi().await.unwrap();
@@ -77,5 +77,5 @@ fn source(paths: &[&Path]) -> Source {
 
 async fn receive(send: SendStream, recv: RecvStream, into: &Path) -> Result<Received> {
     let incoming = Incoming::read(send, recv, Limits::default()).await?;
-    incoming.receive(into, Arc::<Progress>::default()).await
+    incoming.receive(b"sender", into, Arc::<Progress>::default()).await
 }

@@ -181,7 +181,7 @@ async fn a_source_that_changed_is_reported_and_not_delivered() {
     fs::remove_file(tree.join("goes")).unwrap();
     let send = async {
         let (send, recv) = pair.out.open_bi().await.unwrap();
-        outgoing.send(send, recv, Arc::default(), || {}).await
+        outgoing.send(send, recv, Arc::default(), || {}, || {}).await
     };
     let receiving = async {
         let (send, recv) = pair.back.accept_bi().await.unwrap();
@@ -216,7 +216,7 @@ async fn a_file_that_is_written_while_it_is_sent_is_never_half_there() {
     };
     let send = async {
         let (send, recv) = pair.out.open_bi().await.unwrap();
-        outgoing.send(send, recv, Arc::default(), || {}).await
+        outgoing.send(send, recv, Arc::default(), || {}, || {}).await
     };
     let receiving = async {
         let (send, recv) = pair.back.accept_bi().await.unwrap();
@@ -242,7 +242,7 @@ async fn no_is_no_and_both_sides_know() {
     let send = async {
         let (send, recv) = pair.out.open_bi().await.unwrap();
         let asked = asked.clone();
-        outgoing.send(send, recv, Arc::default(), move || asked.store(true, Ordering::Relaxed)).await
+        outgoing.send(send, recv, Arc::default(), move || asked.store(true, Ordering::Relaxed), || {}).await
     };
     let reject = async {
         let (send, recv) = pair.back.accept_bi().await.unwrap();
@@ -269,13 +269,13 @@ async fn too_little_space_is_told_before_the_first_byte() {
     let outgoing = Outgoing::scan(source(&[&file]), about(1), dir.path()).unwrap();
     let send = async {
         let (send, recv) = pair.out.open_bi().await.unwrap();
-        outgoing.send(send, recv, Arc::default(), || {}).await
+        outgoing.send(send, recv, Arc::default(), || {}, || {}).await
     };
     let progress = Arc::new(Progress::default());
     let full = async {
         let (send, recv) = pair.back.accept_bi().await.unwrap();
         let limits = Limits { reserve: u64::MAX / 2, ..Limits::default() };
-        Incoming::read(send, recv, limits).await.unwrap().receive(&inbox, progress.clone()).await.map(drop)
+        Incoming::read(send, recv, limits).await.unwrap().receive(b"sender", &inbox, progress.clone()).await.map(drop)
     };
     let (sent, received) = tokio::join!(send, full);
     assert!(matches!(sent, Err(TransferError::Refused { why: Why::DiskFull })), "{sent:?}");
@@ -295,7 +295,7 @@ async fn an_unconfirmed_receipt_is_not_sent_again() {
     let outgoing = Outgoing::scan(source(&[&file]), about(1), dir.path()).unwrap();
     let send = async {
         let (send, recv) = pair.out.open_bi().await.unwrap();
-        outgoing.send(send, recv, Arc::default(), || {}).await
+        outgoing.send(send, recv, Arc::default(), || {}, || {}).await
     };
     let lost = async {
         let (send, recv) = pair.back.accept_bi().await.unwrap();
@@ -325,7 +325,7 @@ async fn a_source_that_changed_between_two_tries_is_sent_anew() {
     let progress = Arc::new(Progress::default());
     let send = async {
         let (send, recv) = pair.out.open_bi().await.unwrap();
-        outgoing.send(send, recv, Arc::default(), || {}).await
+        outgoing.send(send, recv, Arc::default(), || {}, || {}).await
     };
     let stopped = async {
         let (send, recv) = pair.back.accept_bi().await.unwrap();
@@ -336,7 +336,7 @@ async fn a_source_that_changed_between_two_tries_is_sent_anew() {
             }
         };
         tokio::select! {
-            received = incoming.receive(&inbox, progress.clone()) => panic!("stopped too late: {received:?}"),
+            received = incoming.receive(b"sender", &inbox, progress.clone()) => panic!("stopped too late: {received:?}"),
             () = half => {}
         }
     };
