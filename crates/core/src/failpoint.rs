@@ -37,6 +37,7 @@ pub const ALL: &[&str] = &[
     "job.add.done",
     "transfer.receive.piece",
     "transfer.receive.publish",
+    "transfer.receive.published",
 ];
 
 #[cfg(any(debug_assertions, feature = "failpoints"))]

@@ -158,11 +158,11 @@ async fn find(context: &Arc<Context>, query: &str) -> Result<DropRecord> {
 fn info(context: &Context, record: DropRecord) -> DropInfo {
     let id = EndpointId::from_bytes(&record.key.device).map(|id| id.to_string()).unwrap_or_default();
     let name = context.network.devices().into_iter().find(|device| device.id.to_string() == id).map(|device| device.name);
-    let (running, files_done, bytes_done, moved) = context.drops.progress(&record);
+    let (state, files_done, bytes_done, moved) = context.drops.progress(&record);
     DropInfo {
         id: record.key.id,
         direction: if record.key.outgoing { DropDirection::Out } else { DropDirection::In },
-        state: if running && !record.state.is_over() { DropState::Running } else { record.state },
+        state,
         device: PairedDevice { name: name.unwrap_or_else(|| id.chars().take(16).collect()), id },
         sender: record.sender,
         message: record.message,

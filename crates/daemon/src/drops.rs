@@ -50,8 +50,8 @@ pub(crate) struct Drops {
 #[derive(Debug)]
 struct Live {
     progress: Arc<Progress>,
-    /// Whether files are on their way.
-    running: bool,
+    /// What it does now: waits, was asked about, or runs.
+    state: DropState,
     stop: CancellationToken,
 }
 
@@ -123,17 +123,18 @@ impl Drops {
         self.changed.subscribe()
     }
 
-    /// Whether files are on their way; files and bytes that are done; bytes that crossed the network.
-    pub(crate) fn progress(&self, record: &DropRecord) -> (bool, u64, u64, u64) {
+    /// What it does now; files and bytes that are done; bytes that crossed the network.
+    pub(crate) fn progress(&self, record: &DropRecord) -> (DropState, u64, u64, u64) {
         match self.live().get(&record.key) {
-            Some(live) if live.running => {
+            Some(live) if live.state == DropState::Running && !record.state.is_over() => {
                 let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-                (true, load(&live.progress.files), load(&live.progress.bytes), load(&live.progress.moved))
+                (DropState::Running, load(&live.progress.files), load(&live.progress.bytes), load(&live.progress.moved))
             }
+            Some(live) if live.state == DropState::Asked && !record.state.is_over() => (DropState::Asked, 0, 0, record.moved),
             _ if record.state == DropState::Completed => {
-                (false, record.files - record.errors.min(record.files), record.bytes, record.moved)
+                (record.state, record.files - record.errors.min(record.files), record.bytes, record.moved)
             }
-            _ => (false, 0, 0, record.moved),
+            _ => (record.state, 0, 0, record.moved),
         }
     }
 
@@ -204,7 +205,7 @@ impl Drops {
         let mut failures = 0;
         loop {
             let progress = Arc::new(Progress::default());
-            self.live().insert(key, Live { progress: progress.clone(), running: false, stop: stop.clone() });
+            self.live().insert(key, Live { progress: progress.clone(), state: DropState::Waiting, stop: stop.clone() });
             let tried = tokio::select! {
                 tried = self.offer(device, &mut record, progress, &stop) => tried,
                 () = stop.cancelled() => break,
@@ -215,7 +216,7 @@ impl Drops {
                 Err(TransferError::Refused { why: Why::Declined }) => record.state = DropState::Declined,
                 Err(TransferError::Refused { why: Why::Cancelled }) => record.state = DropState::Cancelled,
                 Err(error) if error.is_passing() && self.is_paired(device) => {
-                    self.running(key, false);
+                    self.now(key, DropState::Waiting);
                     let pause = PAUSES[failures.min(PAUSES.len() - 1)];
                     failures += 1;
                     let woken =
@@ -263,23 +264,11 @@ impl Drops {
                 Stream::cancel(&connection);
             })
         };
-        let (key, drops, asked) = (record.key, self.clone(), record.clone());
-        let told = move || {
-            tokio::spawn(async move {
-                let asked = DropRecord { state: DropState::Asked, ..asked };
-                if drops.live().get(&key).is_some_and(|live| !live.running) {
-                    let _ = drops.put(asked).await;
-                }
-            });
-        };
-        let started = {
-            let (drops, progress) = (self.clone(), progress.clone());
-            move || {
-                let _ = &progress;
-                drops.running(key, true);
-            }
-        };
-        let sent = outgoing.send(send, recv, progress, told, started).await;
+        let key = record.key;
+        let (drops, same) = (self.clone(), self.clone());
+        let asked = move || drops.now(key, DropState::Asked);
+        let accepted = move || same.now(key, DropState::Running);
+        let sent = outgoing.send(send, recv, progress, asked, accepted).await;
         cancelled.abort();
         Stream::close(&connection);
         let sent = sent?;
@@ -310,7 +299,7 @@ impl Drops {
             let entry = match self.live().entry(key) {
                 Entry::Occupied(_) => false,
                 Entry::Vacant(vacant) => {
-                    vacant.insert(Live { progress: progress.clone(), running: false, stop: stop.clone() });
+                    vacant.insert(Live { progress: progress.clone(), state: DropState::Waiting, stop: stop.clone() });
                     true
                 }
             };
@@ -363,7 +352,7 @@ impl Drops {
             tracing::error!(%error, "the inbox cannot be made");
             return incoming.reject(Why::Failed).await;
         }
-        self.running(key, true);
+        self.now(key, DropState::Running);
         let received = tokio::select! {
             received = incoming.receive(&key.device, &into, progress) => received,
             // What ended it has been stored.
@@ -461,9 +450,9 @@ impl Drops {
         Ok(())
     }
 
-    fn running(&self, key: DropKey, running: bool) {
+    fn now(&self, key: DropKey, state: DropState) {
         if let Some(live) = self.live().get_mut(&key) {
-            live.running = running;
+            live.state = state;
         }
         self.tell();
     }

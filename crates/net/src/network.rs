@@ -182,7 +182,15 @@ impl Network {
             return Err(Error::DeviceNotFound { query: device.to_string(), nearest: Vec::new() });
         }
         let addresses = self.host.find(&device).unwrap_or_else(|| self.peers.addresses(&device));
-        transfer::dial(&endpoint, device, addresses).await.ok_or(Error::Unreachable { device })
+        match transfer::dial(&endpoint, device, addresses).await {
+            Some(stream) => Ok(stream),
+            None => {
+                // A device that was started again has another port. The endpoint dials the one that it knows for as
+                // long as any connection to the device lives, and one that the device itself began may live.
+                self.peers.hang_up(&device);
+                Err(Error::Unreachable { device })
+            }
+        }
     }
 
     /// Off, uninitialised, locked or on.

@@ -268,6 +268,15 @@ impl Peers {
         self.tell(Event::DevicePaired(id));
     }
 
+    /// Closes all connections to the device, which are then made anew.
+    pub(crate) fn hang_up(&self, id: &EndpointId) {
+        if let Some(peer) = self.map().get_mut(id) {
+            for connection in peer.live.iter().filter_map(WeakConnectionHandle::upgrade) {
+                connection.close(close::DOUBLE, b"again");
+            }
+        }
+    }
+
     fn remove(&self, id: &EndpointId) {
         // Whoever is let in before this line is in the list that is closed here.
         let Some(peer) = self.map().remove(id) else { return };

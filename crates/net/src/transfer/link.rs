@@ -12,10 +12,10 @@ use tokio::time::timeout;
 use super::ALPN;
 
 /// How long the other device may take to answer a dial.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How often a connection shows that it lives, and how long silence may last.
-const KEEP_ALIVE: Duration = Duration::from_secs(4);
-const SILENCE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_secs(8);
 
 /// A stream for one transfer, with the connection that it lives on.
 #[derive(Debug)]

@@ -484,6 +484,7 @@ impl Work {
                 names.extend(self.stage.publish(&entry.name)?);
             }
         }
+        spacedrive_core::failpoint::hit("transfer.receive.published").map_err(TransferError::io(self.stage.target()))?;
         Ok(names)
     }
 }
