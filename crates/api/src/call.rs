@@ -115,4 +115,10 @@ calls! {
     DropWatch => DropInfo,
     /// How a device is trusted, and changes it.
     DeviceTrust => TrustInfo,
+    /// Copies, moves or deletes files.
+    FileStart => FileReport,
+    /// What a copy, move or deletion has done.
+    FileGet => FileReport,
+    /// Undoes the last copy, move or deletion.
+    FileUndo => FileUndone,
 }

@@ -124,6 +124,9 @@ pub struct Places {
     /// Where the records of instances are: `$XDG_STATE_HOME/spacedrive/instances`, by default below `~/.local/state`.
     /// `None` when the user has no home.
     pub records: Option<PathBuf>,
+    /// The trash in the user's home: `$XDG_DATA_HOME/Trash`, by default `~/.local/share/Trash`. `None` when the user has no
+    /// home.
+    pub trash: Option<PathBuf>,
     /// The current folder.
     pub current: PathBuf,
     /// The data root that `SPACEDRIVE_DATA_DIR` names (absolute).
@@ -145,15 +148,14 @@ impl Places {
             return Err(ApiError::invalid(format!("XDG_RUNTIME_DIR is `{}`: it must be an absolute path", runtime.display()))
                 .hint("unset XDG_RUNTIME_DIR, or set it to a folder of your own such as /run/user/1000"));
         }
-        let records = etcetera::base_strategy::Xdg::new()
-            .ok()
-            .and_then(|xdg| xdg.state_dir())
-            .filter(|dir| dir.is_absolute())
-            .map(|dir| dir.join("spacedrive/instances"));
+        let xdg = etcetera::base_strategy::Xdg::new().ok();
+        let trash = xdg.as_ref().map(|xdg| xdg.data_dir().join("Trash")).filter(|dir| dir.is_absolute());
+        let records =
+            xdg.and_then(|xdg| xdg.state_dir()).filter(|dir| dir.is_absolute()).map(|dir| dir.join("spacedrive/instances"));
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let data_root = variable("SPACEDRIVE_DATA_DIR").map(|dir| current.join(dir));
         let instance = variable("SPACEDRIVE_INSTANCE").map(|name| name.to_string_lossy().into_owned());
-        Ok(Self { runtime, records, current, data_root, instance })
+        Ok(Self { runtime, records, trash, current, data_root, instance })
     }
 
     /// The runtime files of an instance. Fails when the socket's path would not fit the platform's limit.

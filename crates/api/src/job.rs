@@ -67,11 +67,12 @@ pub struct JobProblem {
     pub message: String,
 }
 
-/// Lists the jobs of a library, newest first.
+/// Lists the jobs of a library and those of none, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobList {
-    /// Name, id or unique prefix of the library.
-    pub library: String,
+    /// Name, id or unique prefix of the library; without it only the jobs of no library (copies, moves, deletions).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
     /// Only those that stand so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<JobStatus>,
@@ -80,8 +81,9 @@ pub struct JobList {
 /// One job with its problems.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobGet {
-    /// Name, id or unique prefix of the library.
-    pub library: String,
+    /// Name, id or unique prefix of the library; without it only the jobs of no library (copies, moves, deletions).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
     /// Id or unique prefix of the job.
     pub job: String,
 }
@@ -89,8 +91,9 @@ pub struct JobGet {
 /// Follows a job, or all jobs that are under way: an event at each change, and the reply when none goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobWatch {
-    /// Name, id or unique prefix of the library.
-    pub library: String,
+    /// Name, id or unique prefix of the library; without it only the jobs of no library (copies, moves, deletions).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
     /// Id or unique prefix of the job; all that are under way when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
@@ -111,8 +114,9 @@ pub enum JobOrder {
 /// Pauses, resumes or cancels a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobControl {
-    /// Name, id or unique prefix of the library.
-    pub library: String,
+    /// Name, id or unique prefix of the library; without it only the jobs of no library (copies, moves, deletions).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
     /// Id or unique prefix of the job.
     pub job: String,
     /// What to do.

@@ -17,6 +17,7 @@ fn places() -> Places {
     Places {
         runtime: PathBuf::from("/run/user/1000"),
         records: Some(PathBuf::from("/home/me/.local/state/spacedrive/instances")),
+        trash: None,
         current: PathBuf::from("/home/me"),
         data_root: None,
         instance: None,

@@ -8,8 +8,8 @@ use spacedrive_api::ApiError;
 
 use crate::output::Output;
 use crate::{
-    completions, config, demo, duplicates, examples, index, instance, job, lab, library, location, man, monitor, network, search,
-    serve, service, start, stop,
+    completions, config, demo, duplicates, examples, file, index, instance, job, lab, library, location, man, monitor, network,
+    search, serve, service, start, stop,
 };
 
 /// Index files into libraries, find them, and move them between your devices, with any number of instances side by side.
@@ -107,6 +107,14 @@ pub(crate) enum Command {
     Search(search::Arguments),
     /// Find files with equal content
     Duplicates(duplicates::Arguments),
+    /// Copy files and folders
+    Copy(file::TransferArguments),
+    /// Move files and folders
+    Move(file::TransferArguments),
+    /// Delete files and folders: to the trash, unless --permanent
+    Delete(file::DeleteArguments),
+    /// Undo the last copy, move or deletion
+    Undo,
     /// Show what this does, in a temporary folder
     Demo(demo::Arguments),
     /// Show and change settings

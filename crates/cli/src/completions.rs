@@ -151,7 +151,7 @@ fn locations() -> Vec<String> {
 
 /// The jobs of the current library that have not ended.
 fn jobs() -> Vec<String> {
-    let all = current_library().and_then(|library| ask(JobList { library, status: None }));
+    let all = current_library().and_then(|library| ask(JobList { library: Some(library), status: None }));
     let waiting = all.into_iter().flatten().filter(|job| !job.status.ended());
     waiting.map(|job| job.id.to_string().chars().take(8).collect()).collect()
 }

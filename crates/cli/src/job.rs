@@ -87,8 +87,8 @@ impl From<Status> for JobStatus {
 }
 
 pub(crate) async fn run(session: &Session, command: Command) -> Result<()> {
-    let (mut client, library) = Target::current(session).await?;
-    let order = |order| move |job: String, library: String| JobControl { library, job, order };
+    let (mut client, library) = Target::current_or_none(session).await?;
+    let order = |order| move |job: String, library: Option<String>| JobControl { library, job, order };
     let control = match command {
         Command::List { status, recent } => {
             let mut jobs = client.call(JobList { library, status: status.map(Into::into) }).await?;
@@ -104,7 +104,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<()> {
             return Ok(());
         }
         Command::Monitor { job_id } => {
-            watch(session, &mut client, &library, job_id, true).await?;
+            watch(session, &mut client, library, job_id, true).await?;
             return Ok(());
         }
         Command::Pause { job } => order(JobOrder::Pause)(job, library),
@@ -131,14 +131,14 @@ pub(crate) async fn started(
         });
         return Ok(());
     }
-    let job = follow(session, client, library, started.job).await?;
+    let job = follow(session, client, Some(library), started.job).await?;
     session.output.result(&job, || format!("`{}`: {}", printable(&started.location.name), printable(&job.message)));
     outcome(session, &job)
 }
 
 /// Follows a job until it ends or is paused; progress goes to a terminal only.
-pub(crate) async fn follow(session: &Session, client: &mut Client, library: &str, job: Uuid) -> Result<JobInfo> {
-    let jobs = watch(session, client, library, Some(job.to_string()), false).await?;
+pub(crate) async fn follow(session: &Session, client: &mut Client, library: Option<&str>, job: Uuid) -> Result<JobInfo> {
+    let jobs = watch(session, client, library.map(str::to_owned), Some(job.to_string()), false).await?;
     jobs.into_iter().next().ok_or_else(|| ApiError::failed(format!("job {job}: nothing is known of it any more")))
 }
 
@@ -159,11 +159,17 @@ pub(crate) fn outcome(session: &Session, job: &JobInfo) -> Result<()> {
     }
 }
 
-async fn watch(session: &Session, client: &mut Client, library: &str, job: Option<String>, lines: bool) -> Result<Vec<JobInfo>> {
+async fn watch(
+    session: &Session,
+    client: &mut Client,
+    library: Option<String>,
+    job: Option<String>,
+    lines: bool,
+) -> Result<Vec<JobInfo>> {
     let bars = session.output.is_interactive().then(Bars::new);
     let mut bars = bars;
     let output = &session.output;
-    let request = JobWatch { library: library.to_owned(), job };
+    let request = JobWatch { library, job };
     let mut told: HashMap<Uuid, JobStatus> = HashMap::new();
     let ended = client
         .watch(request, |event| {

@@ -244,6 +244,14 @@ impl Target {
         let library = current_id(session, &CliState::read(session, &data_dir.0))?;
         Ok((client, library.to_string()))
     }
+
+    /// A connection, and the current library if there is one.
+    pub(crate) async fn current_or_none(session: &Session) -> Result<(Client, Option<String>)> {
+        let mut client = connect(session).await?;
+        let data_dir = client.info().await?.data_dir;
+        let library = CliState::read(session, &data_dir.0).current_library;
+        Ok((client, library.map(|library| library.to_string())))
+    }
 }
 
 async fn current(session: &Session, client: &mut Client, state: &CliState) -> Result<LibraryInfo> {

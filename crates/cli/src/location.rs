@@ -103,7 +103,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<()> {
             };
             let mut added = client.call(request).await?;
             let id = added.location.id.to_string();
-            let ended = if add.wait { Some(job::follow(session, &mut client, &library, added.job).await?) } else { None };
+            let ended = if add.wait { Some(job::follow(session, &mut client, Some(&library), added.job).await?) } else { None };
             if ended.is_some() {
                 let location = LocationQuery { text: id, path: None };
                 added.location = client.call(LocationGet { library, location }).await?;

@@ -12,6 +12,7 @@ mod drop;
 mod duplicates;
 mod error;
 mod examples;
+mod file;
 mod index;
 mod instance;
 mod job;
@@ -87,6 +88,10 @@ async fn run_client(session: &Session, command: Command) -> Result<()> {
         Command::Job(command) => job::run(session, command).await,
         Command::Search(args) => search::search(session, args).await,
         Command::Duplicates(args) => duplicates::duplicates(session, args).await,
+        Command::Copy(args) => file::copy(session, args).await,
+        Command::Move(args) => file::moving(session, args).await,
+        Command::Delete(args) => file::delete(session, args).await,
+        Command::Undo => file::undo(session).await,
         Command::Demo(args) => demo::demo(session, &args),
         Command::Instance(_) | Command::Serve(_) | Command::Lab(_) => Ok(()),
     }

@@ -236,6 +236,45 @@ pub enum Error {
     /// The work was stopped: paused, cancelled, or the library is being closed.
     #[error("interrupted")]
     Interrupted,
+    /// There is not enough space for what is to be written.
+    #[error("disk full: need {need} bytes, have {have} in {}", path.display())]
+    NoSpace {
+        /// Where it was to go.
+        path: PathBuf,
+        /// What is needed, in bytes.
+        need: u64,
+        /// What is free, in bytes.
+        have: u64,
+    },
+    /// A request to copy, move or delete that cannot be meant.
+    #[error("{}: {why}", path.display())]
+    BadRequest {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// The thing cannot go to the trash.
+    #[error("{} cannot go to the trash: {why}", path.display())]
+    NoTrash {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// There is no copy, move or deletion left to undo.
+    #[error("there is nothing to undo")]
+    NothingToUndo,
+    /// The last operation cannot be undone; nothing was changed.
+    #[error("the last {action} cannot be undone: {}: {why}", path.display())]
+    CannotUndo {
+        /// `copy`, `move` or `delete`.
+        action: &'static str,
+        /// What stands in the way.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// A name or path from elsewhere that could lead out of its folder, or that no file can have.
     #[error("unsafe name `{}`: {why}", name.escape_debug())]
     UnsafeName {

@@ -38,6 +38,15 @@ pub const ALL: &[&str] = &[
     "transfer.receive.piece",
     "transfer.receive.publish",
     "transfer.receive.published",
+    "copy.file.filled",
+    "copy.folder.made",
+    "copy.batch.synced",
+    "copy.batch.recorded",
+    "copy.batch.renamed",
+    "copy.batch.durable",
+    "copy.replace.swapped",
+    "delete.trash.recorded",
+    "undo.step",
 ];
 
 #[cfg(any(debug_assertions, feature = "failpoints"))]

@@ -1,6 +1,7 @@
 //! `instance.db`: what belongs to the instance and to no library.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::db::{self, Database, Durability};
 use crate::{Error, Result, files};
@@ -8,7 +9,7 @@ use crate::{Error, Result, files};
 /// The instance's own database. What is written here was done by a person, so every commit is durable.
 #[derive(Debug)]
 pub struct InstanceStore {
-    pub(crate) db: Database,
+    pub(crate) db: Arc<Database>,
 }
 
 impl InstanceStore {
@@ -18,7 +19,7 @@ impl InstanceStore {
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Self::create(path)?,
             other => other?,
         };
-        Ok(Self { db })
+        Ok(Self { db: Arc::new(db) })
     }
 
     /// Makes the database under another name first, so that a crash never leaves half a one.
@@ -43,6 +44,10 @@ impl InstanceStore {
     /// Moves everything from the WAL into the file.
     pub fn checkpoint(&self) -> Result<()> {
         self.db.checkpoint()
+    }
+
+    pub(crate) fn database(&self) -> &Arc<Database> {
+        &self.db
     }
 
     pub(crate) fn libraries(&self) -> Result<Vec<db::instance::KnownLibrary>> {

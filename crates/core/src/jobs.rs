@@ -10,6 +10,7 @@
 //! moment, and must come to the same result; it asks [`Task::check`] at least ten times a second and passes its error on; items
 //! that cannot be done are told with [`Task::problem`], and only what ends the whole job is returned as an error.
 
+pub(crate) mod file;
 pub mod index;
 mod task;
 
@@ -118,8 +119,12 @@ impl Jobs {
 
     /// Accepts a job: once this answers, it is durable.
     pub fn add(&self, kind: &str, args: &impl Serialize, lane: &str) -> Result<Uuid> {
+        self.add_as(Uuid::now_v7(), kind, args, lane)
+    }
+
+    /// The same, with an id that was chosen elsewhere.
+    pub(crate) fn add_as(&self, id: Uuid, kind: &str, args: &impl Serialize, lane: &str) -> Result<Uuid> {
         let args = serde_json::to_string(args).map_err(|e| Error::BadJob { kind: kind.to_owned(), why: e.to_string() })?;
-        let id = Uuid::now_v7();
         let row = JobRow {
             id,
             kind: kind.to_owned(),

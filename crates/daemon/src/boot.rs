@@ -8,13 +8,15 @@ use spacedrive_api::instance::{DataFiles, InstanceName, Places};
 use spacedrive_api::record::{self, Record};
 use spacedrive_api::{ApiError, DaemonInfo, Result, locate};
 use spacedrive_core::config::Config;
+use spacedrive_core::desktop_trash::Trash;
 use spacedrive_core::index::IndexOptions;
 use spacedrive_core::instance::InstanceStore;
-use spacedrive_core::{Libraries, files};
+use spacedrive_core::operation::Surroundings;
+use spacedrive_core::{Files, Libraries, files};
 use spacedrive_net::{Network, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::context::Context;
+use crate::context::{Context, Parts};
 use crate::error::{from_core, from_net};
 use crate::lock::{Locks, Starting};
 use crate::publish::Published;
@@ -96,13 +98,16 @@ async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
     let store = Arc::new(InstanceStore::open(&data.database).map_err(from_core)?);
     let indexing = IndexOptions { private: vec![data.dir.clone()], watch: true };
     let libraries = Libraries::discover(&data.libraries, &data.trash, store.clone(), indexing).map_err(from_core)?;
+    let around = Surroundings { trash: Trash::new(places.trash.clone()), protected: vec![data.dir.clone()] };
+    let files = Files::open(store.clone(), around).map_err(from_core)?;
     let network = network(&data, &options, &config, store.clone())?;
     let (published, listener) = Published::publish(places, name, locks)?;
     remember(places, name, &data, published.socket());
     drop(starting);
 
     let remembered = config.networking;
-    let context = Arc::new(Context::new(name.clone(), data, published.socket().to_owned(), config, libraries, network, store));
+    let parts = Parts { config, store, libraries, files, network };
+    let context = Arc::new(Context::new(name.clone(), data, published.socket().to_owned(), parts));
     // Networking that cannot start is no reason not to serve what is on this machine.
     if remembered && let Err(error) = context.network.start().await {
         tracing::error!(%error, "networking cannot start");
@@ -113,6 +118,7 @@ async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
     tokio::spawn(context.drops.clone().run());
     let checker = context.clone();
     tokio::task::spawn_blocking(move || {
+        checker.files.jobs().start();
         checker.libraries.start();
         checker.libraries.check_all();
         checker.changed();
@@ -130,7 +136,10 @@ async fn live(options: Options, ready: impl FnOnce(&DaemonInfo)) -> Result<()> {
         tracing::warn!("closing the network took too long; other devices notice by themselves");
     }
     let closing = context.clone();
-    let closed = tokio::task::spawn_blocking(move || closing.libraries.shut_down());
+    let closed = tokio::task::spawn_blocking(move || {
+        closing.files.close();
+        closing.libraries.shut_down()
+    });
     match tokio::time::timeout(SHUTDOWN_LIMIT, closed).await {
         Ok(Ok(Ok(()))) => {}
         Ok(Ok(Err(error))) => tracing::error!(%error, "a database could not be closed cleanly; it recovers at the next start"),

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use spacedrive_api::instance::{DataFiles, InstanceName};
 use spacedrive_api::{ApiError, DaemonInfo, Result, VERSION};
-use spacedrive_core::Libraries;
 use spacedrive_core::config::Config;
 use spacedrive_core::instance::InstanceStore;
+use spacedrive_core::{Files, Libraries};
 use spacedrive_net::Network;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,7 @@ pub(crate) struct Context {
     pub(crate) socket: PathBuf,
     pub(crate) config: Mutex<Config>,
     pub(crate) libraries: Arc<Libraries>,
+    pub(crate) files: Files,
     pub(crate) network: Network,
     pub(crate) drops: Arc<Drops>,
     /// Cancelled when the daemon begins to stop.
@@ -33,16 +34,19 @@ pub(crate) struct Context {
     started: Instant,
 }
 
+/// The finished parts that a daemon is assembled from.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<InstanceStore>,
+    pub(crate) libraries: Libraries,
+    pub(crate) files: Files,
+    pub(crate) network: Network,
+}
+
 impl Context {
-    pub(crate) fn new(
-        name: InstanceName,
-        data: DataFiles,
-        socket: PathBuf,
-        config: Config,
-        libraries: Libraries,
-        network: Network,
-        store: Arc<InstanceStore>,
-    ) -> Self {
+    pub(crate) fn new(name: InstanceName, data: DataFiles, socket: PathBuf, parts: Parts) -> Self {
+        let Parts { config, store, libraries, files, network } = parts;
         let stopping = CancellationToken::new();
         let (inbox, scratch) = (data.dir.join("inbox"), data.dir.clone());
         let drops = Drops::new(store, network.clone(), inbox, scratch, stopping.clone());
@@ -52,6 +56,7 @@ impl Context {
             socket,
             config: Mutex::new(config),
             libraries: Arc::new(libraries),
+            files,
             network,
             drops,
             stopping,

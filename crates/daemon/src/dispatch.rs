@@ -7,7 +7,9 @@ use spacedrive_api::{ApiError, Call, Frame, Request, Result};
 
 use crate::answer::{self, Answer};
 use crate::context::Context;
-use crate::{config, device, drop, duplicates, index, instance, job, library, location, monitor, network, pairing, search, status};
+use crate::{
+    config, device, drop, duplicates, file, index, instance, job, library, location, monitor, network, pairing, search, status,
+};
 
 /// Runs the handler of `call` and gives the last line of its answer.
 pub(crate) async fn dispatch(context: &Arc<Context>, call: Call, events: &mut Answer) -> Bytes {
@@ -50,6 +52,9 @@ pub(crate) async fn dispatch(context: &Arc<Context>, call: Call, events: &mut An
         Call::JobGet(r) => reply(&r, job::get(context, &r).await),
         Call::JobWatch(r) => reply(&r, job::watch(context, &r, events).await),
         Call::JobControl(r) => reply(&r, job::control(context, &r).await),
+        Call::FileStart(r) => reply(&r, file::start(context, &r).await),
+        Call::FileGet(r) => reply(&r, file::get(context, &r).await),
+        Call::FileUndo(r) => reply(&r, file::undo(context).await),
         Call::Search(r) => reply(&r, search::search(context, &r, events).await),
         Call::Duplicates(r) => reply(&r, duplicates::duplicates(context, &r).await),
         Call::DropSend(r) => reply(&r, drop::send(context, &r).await),

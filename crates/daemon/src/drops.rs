@@ -57,7 +57,7 @@ struct Live {
 
 /// What to do with an offer.
 enum Verdict {
-    Take(DropRecord),
+    Take(Box<DropRecord>),
     Already,
     Refuse(Why),
 }
@@ -313,7 +313,7 @@ impl Drops {
         });
         let offer = incoming.offer().clone();
         let record = match self.admit(key, offer).await {
-            Ok(Verdict::Take(record)) => record,
+            Ok(Verdict::Take(record)) => *record,
             Ok(Verdict::Already) => return drop(incoming.already_here().await),
             Ok(Verdict::Refuse(why)) => return incoming.reject(why).await,
             Err(error) => {
@@ -437,7 +437,7 @@ impl Drops {
                 record.into.get_or_insert(inbox);
             }
             store.store_drop(&record)?;
-            Ok(Verdict::Take(record))
+            Ok(Verdict::Take(Box::new(record)))
         })
         .await
     }

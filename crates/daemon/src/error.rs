@@ -9,7 +9,7 @@ pub(crate) fn from_core(error: Error) -> ApiError {
     let message = error.to_string();
     match error {
         Error::InvalidLibraryName { .. } | Error::RelativePath { .. } => ApiError::invalid(message),
-        Error::UnsafeName { .. } => ApiError::invalid(message),
+        Error::BadRequest { .. } | Error::UnsafeName { .. } => ApiError::invalid(message),
         Error::LibraryNotFound { nearest, .. } if nearest.is_empty() => {
             ApiError::not_found(message).hint("spacedrive library list")
         }
@@ -47,6 +47,10 @@ pub(crate) fn from_core(error: Error) -> ApiError {
         Error::JobEnded { .. } => ApiError::conflict(message),
         Error::BackupExists { .. } => ApiError::conflict(message).hint("name another file"),
         Error::Interrupted => ApiError::new(ErrorKind::Interrupted, message),
+        Error::NoSpace { .. } => ApiError::storage(message).hint("free some space; nothing was changed"),
+        Error::NoTrash { .. } => ApiError::conflict(message).hint("say --permanent to delete it for good"),
+        Error::NothingToUndo => ApiError::not_found(message),
+        Error::CannotUndo { .. } => ApiError::conflict(message),
         Error::Newer { .. } => ApiError::version(message).hint("install the newer version of spacedrive"),
         Error::BadFile { .. } | Error::Migration { .. } => ApiError::storage(message),
         Error::Database { ref path, ref source } => database(path, source, message),

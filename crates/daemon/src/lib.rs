@@ -14,6 +14,7 @@ mod drop;
 mod drops;
 mod duplicates;
 mod error;
+mod file;
 mod index;
 pub mod instance;
 mod job;

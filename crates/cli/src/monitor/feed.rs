@@ -82,7 +82,7 @@ impl Feed {
         let mut session = self.session.for_instance(name);
         session.data_dir = None;
         session.places.data_root = None;
-        let request = JobControl { library: job.library_id.to_string(), job: job.item.id.to_string(), order };
+        let request = JobControl { library: Some(job.library_id.to_string()), job: job.item.id.to_string(), order };
         let sender = self.sender.clone();
         thread::spawn(move || {
             let outcome = block_on(async { connect_now(&session).await?.call(request).await });

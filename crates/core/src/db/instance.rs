@@ -1,5 +1,7 @@
 //! The tables of `instance.db`: what belongs to the instance and to no library.
 
+pub(crate) mod operations;
+
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -18,6 +20,7 @@ pub(crate) static KIND: LazyLock<Kind> = LazyLock::new(|| Kind {
     migrations: Migrations::new(vec![
         M::up(include_str!("instance/0001.sql")),
         M::up(include_str!("instance/0002.sql")),
+        M::up(include_str!("instance/0003.sql")),
         M::up(include_str!("instance/0004.sql")),
     ]),
 });

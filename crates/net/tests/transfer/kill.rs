@@ -58,7 +58,7 @@ async fn child() {
         let connection = endpoint.connect(to, ALPN).await.unwrap();
         let (send, recv) = connection.open_bi().await.unwrap();
         tokio::select! {
-            sent = outgoing.send(send, recv, progress.clone(), || {}) => println!("done {}", sent.unwrap().moved),
+            sent = outgoing.send(send, recv, progress.clone(), || {}, || {}) => println!("done {}", sent.unwrap().moved),
             () = print_progress(progress.clone()) => {}
         }
     }
