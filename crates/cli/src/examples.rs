@@ -72,6 +72,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("network pair reject", &["spacedrive network pair reject 3fa8"]),
     ("config", &["spacedrive config list --show-origin", "spacedrive config set mdns false"]),
     ("service", &["spacedrive service install --now", "spacedrive service status alice"]),
+    ("copy", &["spacedrive copy photos /mnt/disk --wait", "spacedrive copy a.txt b.txt docs --conflict newer --verify"]),
+    ("move", &["spacedrive move photos /mnt/disk --wait", "spacedrive move old.txt new.txt --dry-run"]),
+    ("delete", &["spacedrive delete old.txt drafts --wait", "spacedrive delete secret.txt --permanent --yes"]),
+    ("undo", &["spacedrive undo"]),
     ("demo", &["spacedrive demo"]),
 ];
 
