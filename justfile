@@ -39,3 +39,8 @@ bench-index *ARGS:
 # Make the Debian package (`cargo install cargo-deb`).
 deb:
     packaging/deb.sh
+
+# Measure transfers against an rsync daemon and a bare stream (needs python3 and rsync; root for --netns).
+bench-transfer *args:
+    cargo build -p spacedrive-net --example transfer --release
+    benches/transfer.py target/release/examples/transfer {{args}}

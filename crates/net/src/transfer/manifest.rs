@@ -47,17 +47,12 @@ impl Limits {
     }
 }
 
-/// One component that can be created as it is, and nowhere else than in its folder.
+/// One name from elsewhere, by the rule that holds for all of them.
 pub(crate) fn check_name(name: &[u8]) -> Result<()> {
-    let unsafe_name = |why| Err(TransferError::UnsafeName { name: name.to_vec(), why });
-    match name {
-        b"" => unsafe_name("it is empty"),
-        b"." | b".." => unsafe_name("it is a way, not a name"),
-        _ if name.len() > 255 => unsafe_name("it is longer than 255 bytes"),
-        _ if name.contains(&b'/') => unsafe_name("it has a slash"),
-        _ if name.contains(&0) => unsafe_name("it has a NUL"),
-        _ => Ok(()),
-    }
+    spacedrive_core::names::check_name(name).map_err(|error| match error {
+        spacedrive_core::Error::UnsafeName { why, .. } => TransferError::UnsafeName { name: name.to_vec(), why },
+        _ => TransferError::UnsafeName { name: name.to_vec(), why: "it is not a name" },
+    })
 }
 
 /// Whether a symlink stays inside the top-level entry that it is part of, wherever other such links lead: it

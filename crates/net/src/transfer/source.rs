@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Result, TransferError};
 use super::frame::{Entry, Kind, Top};
-use super::manifest::is_inner_link;
+use super::manifest::{check_name, is_inner_link};
 use super::send::Skipped;
 use super::spool::{Spool, SpoolWriter};
 
@@ -113,6 +113,7 @@ impl Source {
     pub(crate) fn scan(&self, scratch: &Path) -> Result<(Spool<Record>, Totals)> {
         let mut walk = Walk { spool: SpoolWriter::create(scratch)?, totals: Totals::default() };
         for top in &self.tops {
+            check_name(top.name.as_bytes())?;
             // What a person named must be there: it is not skipped silently.
             let stat =
                 rustix::fs::statat(&top.folder, &top.name, AtFlags::SYMLINK_NOFOLLOW).map_err(TransferError::io(&top.path))?;
@@ -144,6 +145,10 @@ impl Walk {
         };
         if depth > MAX_DEPTH || path.as_os_str().len() > MAX_PATH {
             return self.skip(path, "it lies too deep".to_owned());
+        }
+        // The receiver would refuse all of it.
+        if let Err(TransferError::UnsafeName { why, .. }) = check_name(name.as_bytes()) {
+            return self.skip(path, format!("its name is not taken elsewhere: {why}"));
         }
         let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
         let mut record = Record {

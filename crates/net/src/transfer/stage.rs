@@ -6,13 +6,15 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps,
 };
 use rustix::io::Errno;
+
+use spacedrive_core::names::numbered;
 
 use super::error::{Result, TransferError};
 
@@ -94,7 +96,7 @@ impl Stage {
     /// not in the tree (it was moved before a kill).
     pub(crate) fn publish(&self, name: &[u8]) -> Result<Option<OsString>> {
         for number in 1..=NAMES {
-            let to = if number == 1 { OsStr::from_bytes(name).to_owned() } else { numbered(name, number) };
+            let to = if number == 1 { OsStr::from_bytes(name).to_owned() } else { numbered(OsStr::from_bytes(name), number) };
             match self.rename_new(OsStr::from_bytes(name), &to) {
                 Ok(()) => return Ok(Some(to)),
                 Err(Errno::NOENT) => return Ok(None),
@@ -127,19 +129,6 @@ impl Stage {
     pub(crate) fn remove(self) -> Result<()> {
         remove_in(self.root.as_fd(), &self.name).map_err(TransferError::io(&self.path))
     }
-}
-
-/// `name (2).ext`, shortened where it would be too long.
-fn numbered(name: &[u8], number: u32) -> OsString {
-    let dot = name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0 && name.len() - dot <= 16);
-    let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
-    let suffix = format!(" ({number})");
-    let mut keep = stem.len().min(255 - suffix.len() - extension.len());
-    // Not in the middle of a UTF-8 sequence.
-    while keep > 1 && keep < stem.len() && stem[keep] & 0xC0 == 0x80 {
-        keep -= 1;
-    }
-    OsString::from_vec([&stem[..keep], suffix.as_bytes(), extension].concat())
 }
 
 /// Opens exactly `name` in `folder`.
@@ -252,19 +241,4 @@ pub(crate) fn remove_in(folder: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Res
         }
     }
     rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbered_names_keep_the_extension_and_fit() {
-        let text = |name: &[u8], number| numbered(name, number).into_string().unwrap_or_default();
-        assert_eq!(text(b"photo.jpg", 2), "photo (2).jpg");
-        assert_eq!(text(b".bashrc", 3), ".bashrc (3)");
-        assert_eq!(text(b"no extension", 2), "no extension (2)");
-        assert_eq!(numbered(&[b'x'; 255], 10_000).len(), 255);
-        assert!(text("é".repeat(127).as_bytes(), 2).ends_with("é (2)"));
-    }
 }

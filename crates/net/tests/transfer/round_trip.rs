@@ -38,7 +38,7 @@ fn odd_tree(root: &Path) {
     let deep = root.join("a/b/c/d");
     fs::create_dir_all(&deep).unwrap();
     fs::create_dir(root.join("empty folder")).unwrap();
-    let names: [&[u8]; 19] = [
+    let names: [&[u8]; 17] = [
         b"plain",
         b"-rf",
         b"new\nline",
@@ -49,8 +49,6 @@ fn odd_tree(root: &Path) {
         b"~",
         b"$HOME",
         b"%2e%2e%2f",
-        b"back\\slash",
-        b"C:x",
         b"\xff\xfe not utf-8",
         "e\u{301}".as_bytes(),
         "\u{e9}".as_bytes(),
@@ -153,6 +151,8 @@ async fn what_is_no_file_is_told_and_left_out() {
     fs::create_dir(&inbox).unwrap();
     fs::write(tree.join("file"), b"x").unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, tree.join("fifo"), rustix::fs::Mode::RWXU).unwrap();
+    fs::write(tree.join("back\\slash"), b"x").unwrap();
+    fs::write(tree.join("C:x"), b"x").unwrap();
     symlink("/etc/passwd", tree.join("out")).unwrap();
     symlink("../..", tree.join("up")).unwrap();
     let pair = Pair::new().await;
@@ -160,7 +160,7 @@ async fn what_is_no_file_is_told_and_left_out() {
     let mut skipped: Vec<_> =
         sent.unwrap().skipped.items.into_iter().map(|(path, _)| path.file_name().unwrap().to_owned()).collect();
     skipped.sort();
-    assert_eq!(skipped, ["fifo", "out", "up"]);
+    assert_eq!(skipped, ["C:x", "back\\slash", "fifo", "out", "up"]);
     assert_eq!(received.unwrap().files, 1);
     assert_eq!(fs::read_dir(inbox.join("tree")).unwrap().count(), 1);
     pair.close().await;
