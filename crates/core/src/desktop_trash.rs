@@ -2,7 +2,7 @@
 //! mount. What goes there is renamed, never copied, and can be put back.
 //!
 //! Written here and not taken from a library, because a deletion must be journaled before it happens: the name in the
-//! trash is chosen first, and the environment is not read (`docs/decisions/0010-own-trash.md`).
+//! trash is chosen first, and the environment is not read (`docs/decisions/0009-own-trash.md`).
 
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Write};
