@@ -106,7 +106,9 @@ impl Engine<'_> {
         let Some(old) = existing else { return put(as_name.to_owned(), None) };
         let folders = (meta.kind == Kind::Dir, old.kind == Kind::Dir);
         if folders == (true, true) {
-            let made = self.made(&old)?;
+            // A source's own folder has a name that was chosen for it; another source's of that name is somebody else's.
+            let mine = !top || self.position.names[self.position.top].is_some();
+            let made = mine && self.made(&old)?;
             if fresh && !made && !self.dry() {
                 // Made by a run that was killed before it could record that.
                 let to = target.map(|target| target.path().join(as_name)).unwrap_or_default();

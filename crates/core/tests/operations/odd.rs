@@ -121,6 +121,20 @@ fn a_tree_of_everything_moves_to_another_file_system() {
 }
 
 #[test]
+fn the_same_source_twice_is_there_twice() {
+    let bench = Bench::new();
+    bench.write("x/d/f", "f");
+    fs::create_dir(bench.path("y")).unwrap();
+    let source = bench.path("x/d");
+    let request = super::bench::work(spacedrive_api::FileAction::Copy, &[&source, &source], Some(&bench.path("y")));
+    assert_eq!(bench.run(&request).unwrap().files, 2);
+    assert_eq!(fs::read(bench.path("y/d/f")).unwrap(), b"f");
+    assert_eq!(fs::read(bench.path("y/d (2)/f")).unwrap(), b"f");
+    bench.undo().unwrap();
+    assert_eq!(fs::read_dir(bench.path("y")).unwrap().count(), 0);
+}
+
+#[test]
 fn setuid_and_its_like_are_never_copied_and_pipes_are_told() {
     let bench = Bench::new();
     for (name, mode) in [("setuid", 0o4755), ("setgid", 0o2755), ("sticky", 0o1644)] {
