@@ -119,6 +119,18 @@ fn networking_without_an_identity_is_found() {
 }
 
 #[test]
+fn the_folders_to_watch_are_counted() {
+    let lab = lab(&["alice"]);
+    let folder = lab.path().join("Pictures");
+    fs::create_dir_all(folder.join("a/b")).unwrap();
+    lab.run("--instance alice library create One").ok();
+    lab.run(&format!("--instance alice location add {} --wait", folder.display())).ok();
+    let found = found(&lab.run("instance doctor alice --json").ok(), "file watches");
+    // Where the kernel has no such limits there is nothing to tell.
+    assert!(found.iter().all(|(_, message)| message.contains("3 to watch here")), "{found:?}");
+}
+
+#[test]
 fn another_versions_daemon_is_found() {
     let lab = lab(&[]);
     Outcome::of(lab.command(["start", "--instance", "old"]).env("SPACEDRIVE_PROTOCOL", "99")).ok();

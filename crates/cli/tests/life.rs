@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
 
-use spacedrive_testing::{Home, Lab, Oracle, Outcome, tree_hash};
+use spacedrive_testing::{Guarded, Home, Lab, Oracle, Outcome, tree_hash};
 
 fn home() -> Home {
     Home::new(env!("CARGO_BIN_EXE_spacedrive"))
@@ -126,9 +126,11 @@ fn logs_are_shown_filtered_and_followed() {
     assert_eq!(lab.run("instance logs alice --since 2999-01-01").ok().stdout, "");
     lab.run("instance logs alice --since yesterday").exits(2);
 
-    let mut follow = lab.command(["instance", "logs", "alice", "--follow", "-n", "0"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
-    // What is logged after the follower has begun is seen: restart until it is.
+    let follow = lab.command(["instance", "logs", "alice", "--follow", "-n", "1"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut follow = Guarded(follow);
+    let mut lines = BufReader::new(follow.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    // The follower has begun when it has shown what is there.
+    assert!(lines.next().is_some());
     lab.run("instance restart alice").ok();
     assert!(lines.any(|line| line.contains("stopped")));
     assert!(lines.any(|line| line.contains("ready")));
@@ -138,8 +140,7 @@ fn logs_are_shown_filtered_and_followed() {
     fs::rename(&log, log.with_extension("log.1")).unwrap();
     lab.run("instance start alice").ok();
     assert!(lines.any(|line| line.contains("ready")));
-    follow.kill().unwrap();
-    follow.wait().unwrap();
+    drop(follow);
     // The older part comes first.
     let both = lab.run("instance logs alice --json").ok().json_lines();
     assert!(both.windows(2).all(|pair| pair[0]["time"].as_str() <= pair[1]["time"].as_str()), "{both:?}");
@@ -526,4 +527,38 @@ fn a_deleted_library_is_restored() {
     assert!(outside.join("Two.sdlibrary/library.db").is_file());
     lab.run("instance restart alice").ok();
     oracle_check_all_open(&lab, "alice");
+}
+
+#[test]
+fn starts_removals_and_restores_race_and_lose_nothing() {
+    let lab = lab(&["alice"]);
+    let oracle = Oracle::new(&lab);
+    for n in 0..3 {
+        assert!(oracle.create_library(&lab, "alice", &format!("kept-{n}")));
+    }
+    let id_before = id(&lab, "alice");
+    lab.run("instance stop alice").ok();
+    // Each command either does its whole work or refuses; none of these makes a new one.
+    std::thread::scope(|scope| {
+        for line in ["instance restart alice", "instance stop alice", "instance remove alice --yes", "instance restore alice"] {
+            let lab = &lab;
+            scope.spawn(move || {
+                for _ in 0..15 {
+                    let outcome = lab.run(line);
+                    assert!([0, 4, 6, 8].contains(&outcome.code), "{line}: {outcome:?}");
+                    assert!(!outcome.stderr.contains("panicked"), "{outcome:?}");
+                }
+            });
+        }
+    });
+    let known = lab.run("instance list --json").ok().json();
+    if known.as_array().unwrap().iter().all(|instance| instance["name"] != "alice") {
+        lab.run("instance restore alice").ok();
+    }
+    lab.run("instance start alice").ok();
+    assert_eq!(id(&lab, "alice"), id_before);
+    oracle.check(&lab, "alice");
+    assert_eq!(lab.run("instance restore --json").ok().json(), serde_json::json!([]));
+    lab.run("instance clean").ok();
+    assert_eq!(lab.daemons().len(), 1);
 }

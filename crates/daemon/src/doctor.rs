@@ -72,6 +72,15 @@ fn fixed(mut said: Said) -> Said {
     said
 }
 
+/// What a daemon of this version tells about itself.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Networking.
+    pub network: Option<NetworkInfo>,
+    /// How many folders it has to watch.
+    pub folders: Option<u64>,
+}
+
 /// The instance that is looked at.
 #[derive(Debug)]
 pub struct Patient {
@@ -79,7 +88,7 @@ pub struct Patient {
     name: InstanceName,
     data: Option<DataFiles>,
     daemon: Option<DaemonInfo>,
-    network: Option<NetworkInfo>,
+    told: Told,
     alive: bool,
     fix: bool,
     /// What dead daemons left behind, looked for before this process takes any lock.
@@ -89,15 +98,9 @@ pub struct Patient {
 }
 
 impl Patient {
-    /// Prepares to look at an instance: `daemon` and `network` are what its daemon tells, when it answers. Nothing is changed
+    /// Prepares to look at an instance: `daemon` and `told` are what its daemon tells, when it answers. Nothing is changed
     /// unless `fix`.
-    pub async fn new(
-        places: &Places,
-        name: &InstanceName,
-        daemon: Option<DaemonInfo>,
-        network: Option<NetworkInfo>,
-        fix: bool,
-    ) -> Self {
+    pub async fn new(places: &Places, name: &InstanceName, daemon: Option<DaemonInfo>, told: Told, fix: bool) -> Self {
         let recorded = || locate::known(places).remove(name).flatten();
         let dir = daemon.as_ref().map(|daemon| daemon.data_dir.0.clone()).or_else(recorded);
         let data = dir.map(|dir| DataFiles::new(&dir)).filter(|data| data.dir.is_dir());
@@ -108,7 +111,7 @@ impl Patient {
             Some(data) if !alive => hold(places, name, data).await.ok(),
             _ => None,
         };
-        Self { places: places.clone(), name: name.clone(), data, daemon, network, alive, fix, leftovers, held }
+        Self { places: places.clone(), name: name.clone(), data, daemon, told, alive, fix, leftovers, held }
     }
 
     /// Whether the databases may be opened: they are this process's, or a daemon's that shares them.

@@ -2,8 +2,9 @@
 
 use clap::Args;
 use serde::Serialize;
-use spacedrive_api::{ApiError, NetworkStatus, Result, locate};
-use spacedrive_daemon::doctor::{Finding, Patient, Verdict, examine};
+use spacedrive_api::client::Client;
+use spacedrive_api::{ApiError, LibraryList, LibraryState, LocationList, NetworkStatus, Result, locate};
+use spacedrive_daemon::doctor::{self as stopped, Finding, Patient, Verdict, examine};
 
 use super::{existing, named};
 use crate::connect::attempt;
@@ -38,26 +39,39 @@ pub(crate) async fn doctor(session: &Session, args: &Arguments) -> Result<()> {
         }
         (None, _) => vec![existing(session, session.name.as_str(), "doctor")?],
     };
-    let mut told = Vec::new();
+    let mut findings = Vec::new();
     for session in &sessions {
-        let (mut daemon, mut network) = (None, None);
+        let (mut daemon, mut told) = (None, stopped::Told::default());
         if let Ok(mut client) = attempt(session).await? {
             daemon = client.info().await.ok();
             if daemon.as_ref().is_some_and(|daemon| daemon.protocol == spacedrive_api::protocol()) {
-                network = client.call(NetworkStatus {}).await.ok();
+                told = ask(&mut client).await;
             }
         }
-        let patient = Patient::new(&session.places, &session.name, daemon, network, args.fix).await;
+        let patient = Patient::new(&session.places, &session.name, daemon, told, args.fix).await;
         let instance = session.name.to_string();
-        told.extend(examine(&patient).into_iter().map(|finding| Told { instance: instance.clone(), finding }));
+        findings.extend(examine(&patient).into_iter().map(|finding| Told { instance: instance.clone(), finding }));
     }
-    session.output.result(&told, || text(&told));
-    let failures = told.iter().filter(|t| t.finding.verdict == Verdict::Failure && !t.finding.fixed).count();
+    session.output.result(&findings, || text(&findings));
+    let failures = findings.iter().filter(|t| t.finding.verdict == Verdict::Failure && !t.finding.fixed).count();
     match failures {
         0 => Ok(()),
         1 => Err(ApiError::failed("1 check failed")),
         n => Err(ApiError::failed(format!("{n} checks failed"))),
     }
+}
+
+/// What a daemon of this version tells about itself; what it does not tell in time is not looked at.
+async fn ask(client: &mut Client) -> stopped::Told {
+    let mut told = stopped::Told { network: client.call(NetworkStatus {}).await.ok(), folders: None };
+    let Ok(libraries) = client.call(LibraryList {}).await else { return told };
+    let mut folders = 0;
+    for library in libraries.iter().filter(|library| library.state == LibraryState::Open) {
+        let locations = client.call(LocationList { library: library.id.to_string() }).await;
+        folders += locations.unwrap_or_default().iter().map(|location| location.dirs + 1).sum::<u64>();
+    }
+    told.folders = Some(folders);
+    told
 }
 
 fn text(told: &[Told]) -> String {

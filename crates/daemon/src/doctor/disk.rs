@@ -34,16 +34,20 @@ pub(super) fn space(patient: &Patient) -> Said {
     }
 }
 
-/// The kernel's limits on watched folders. Each watched folder takes one watch, each instance one queue.
-pub(super) fn watches(_patient: &Patient) -> Said {
+/// The kernel's limits on watched folders, against what this instance has. Each watched folder takes one watch, each
+/// library one queue.
+pub(super) fn watches(patient: &Patient) -> Said {
     let limit = |name: &str| fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).ok()?.trim().parse::<u64>().ok();
-    let (Some(watches), Some(instances)) = (limit("max_user_watches"), limit("max_user_instances")) else { return Said::new() };
-    let text = format!("{watches} folders, {instances} queues a user");
-    if watches < 8_192 || instances < 16 {
-        warning(
-            format!("the limit is low: {text}"),
-            "sudo sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=512",
-        )
+    let (Some(watches), Some(queues)) = (limit("max_user_watches"), limit("max_user_instances")) else { return Said::new() };
+    let folders = patient.told.folders;
+    let need = folders.map_or(String::new(), |folders| format!("{folders} to watch here; "));
+    let text = format!("{need}the limit is {watches} folders and {queues} queues a user");
+    // Other programs of the user watch folders too.
+    let needed = folders.unwrap_or(0).saturating_mul(4) / 3;
+    if watches < needed.max(8_192) || queues < 16 {
+        let enough = needed.next_power_of_two().max(524_288);
+        let mend = format!("sudo sysctl fs.inotify.max_user_watches={enough} fs.inotify.max_user_instances={}", queues.max(512));
+        warning(format!("the limit is low: {text}"), mend)
     } else {
         ok(text)
     }

@@ -19,7 +19,7 @@ pub(super) fn udp(_patient: &Patient) -> Said {
 }
 
 pub(super) fn networking(patient: &Patient) -> Said {
-    let Some(network) = &patient.network else { return Said::new() };
+    let Some(network) = &patient.told.network else { return Said::new() };
     let command = |rest: &str| format!("spacedrive --instance {} {rest}", patient.name);
     match network.networking {
         Networking::Off => ok("off"),
@@ -33,7 +33,7 @@ pub(super) fn networking(patient: &Patient) -> Said {
 }
 
 pub(super) fn discovery(patient: &Patient) -> Said {
-    match &patient.network {
+    match &patient.told.network {
         Some(network) if network.networking == Networking::On && network.discovery == "none" => {
             warning("devices are not looked for", format!("spacedrive instance restart {}", patient.name))
         }
