@@ -58,7 +58,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("network spacedrop", &["spacedrive network spacedrop bob photo.jpg", "spacedrive network spacedrop bob Photos --wait"]),
     ("network drops", &["spacedrive network drops list", "spacedrive network drops accept 3fa8"]),
     ("network drops list", &["spacedrive network drops list", "spacedrive network drops list --json"]),
-    ("network drops accept", &["spacedrive network drops accept 3fa8", "spacedrive network drops accept 3fa8 --into ~/Downloads"]),
+    (
+        "network drops accept",
+        &["spacedrive network drops accept 3fa8", "spacedrive network drops accept 3fa8 --into ~/Downloads"],
+    ),
     ("network drops reject", &["spacedrive network drops reject 3fa8"]),
     ("network drops cancel", &["spacedrive network drops cancel 3fa8"]),
     ("network trust", &["spacedrive network trust bob", "spacedrive network trust bob --drops accept"]),
