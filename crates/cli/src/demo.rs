@@ -63,6 +63,11 @@ fn play(stage: &Stage<'_>) -> Result<()> {
     stage.run_until("--instance alice search reply", "letters/reply.txt")?;
     stage.run("--instance bob search to-ada")?.lacks("to-ada.txt")?;
 
+    stage.say("A file goes to the other device, and arrives as it was");
+    stage.run("--instance bob network trust alice --drops accept")?;
+    stage.run("--instance alice network spacedrop bob ../docs/letters/to-ada.txt --wait")?;
+    stage.same("docs/letters/to-ada.txt", "work/data/sd-cli-data/instance-bob/inbox/to-ada.txt")?;
+
     stage.say("Stopping one leaves the other alone");
     stage.run("instance stop alice")?;
     stage.run("--instance bob daemon")?.contains("running")?;
@@ -136,6 +141,16 @@ impl<'a> Stage<'a> {
             .map_err(|e| ApiError::io("this program", &e))?;
         let text = String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).trim_end().to_owned();
         Ok((Shown { line: line.to_owned(), text }, run.status))
+    }
+
+    /// Compares two files of the stage byte for byte.
+    fn same(&self, one: &str, other: &str) -> Result<()> {
+        self.output.line(format!("$ cmp {one} {other}"));
+        let read = |name: &str| {
+            let path = self.folder.path().join(name);
+            std::fs::read(&path).map_err(|e| ApiError::io(path.display(), &e))
+        };
+        if read(one)? == read(other)? { Ok(()) } else { Err(ApiError::failed(format!("{other} is not the same as {one}"))) }
     }
 
     fn nothing_in_runtime_dir(&self) -> Result<()> {
