@@ -149,11 +149,12 @@ fn locations() -> Vec<String> {
     all.map_or_else(Vec::new, |all| all.into_iter().map(|location| location.name).collect())
 }
 
-/// The jobs of the current library that have not ended.
+/// The jobs of the current library and of none that have not ended.
 fn jobs() -> Vec<String> {
-    let all = current_library().and_then(|library| ask(JobList { library: Some(library), status: None }));
+    let all = ask(JobList { library: current_library(), status: None });
     let waiting = all.into_iter().flatten().filter(|job| !job.status.ended());
-    waiting.map(|job| job.id.to_string().chars().take(8).collect()).collect()
+    // Whole: ids begin with the time, so the jobs of one minute share their first characters.
+    waiting.map(|job| job.id.to_string()).collect()
 }
 
 fn current_library() -> Option<String> {

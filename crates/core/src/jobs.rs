@@ -3,7 +3,7 @@
 //!
 //! To add a kind of job:
 //! 1. write `jobs/NAME.rs` with a `KIND`, serde arguments and a type that implements [`Handler`];
-//! 2. hand it to [`Jobs::open`] where the library is opened (`library.rs`), or to [`Jobs::register`] from another crate;
+//! 2. hand it to `Jobs::open` where the library is opened (`library.rs`), or to [`Jobs::register`] from another crate;
 //! 3. call [`Jobs::add`] with the arguments and a lane: jobs of one lane run one after the other, others side by side.
 //!
 //! What a handler must keep to: it may be run again from its last checkpoint, or from the beginning, after a kill at any

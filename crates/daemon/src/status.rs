@@ -16,7 +16,8 @@ pub(crate) async fn status(context: &Arc<Context>, request: &Status) -> Result<S
                 .iter()
                 .find(|library| query.as_deref().is_some_and(|q| q == library.name() || q == library.id().to_string()));
             let locations = asked.map_or(Vec::new(), |library| library.index().locations());
-            let jobs = asked.map_or(Ok(Vec::new()), |library| library.jobs().list(None))?;
+            let mut jobs = asked.map_or(Ok(Vec::new()), |library| library.jobs().list(None))?;
+            jobs.extend(c.files.jobs().list(None)?);
             Ok((c.libraries.list(), locations, jobs.into_iter().filter(|job| !job.status.ended()).collect()))
         })
         .await?;
