@@ -101,7 +101,11 @@ async fn restart_one(session: &Session, data_dir: Option<DataDir>) -> Result<(st
             let path = connect_now(session).await?.info().await?.data_dir.0;
             Some(DataDir { path, origin: Origin::Record })
         }
-        Err(_) => data_dir,
+        Err(_) if data_dir.is_some() => data_dir,
+        Err(_) => {
+            let path = locate::data_dir_of(&session.places, &session.name, session.data_dir.as_deref())?;
+            Some(DataDir { path, origin: Origin::Record })
+        }
     };
     stop::end(session).await?;
     start::launch(session, &start::Arguments::default(), data_dir).await
