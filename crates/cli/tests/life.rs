@@ -528,37 +528,3 @@ fn a_deleted_library_is_restored() {
     lab.run("instance restart alice").ok();
     oracle_check_all_open(&lab, "alice");
 }
-
-#[test]
-fn starts_removals_and_restores_race_and_lose_nothing() {
-    let lab = lab(&["alice"]);
-    let oracle = Oracle::new(&lab);
-    for n in 0..3 {
-        assert!(oracle.create_library(&lab, "alice", &format!("kept-{n}")));
-    }
-    let id_before = id(&lab, "alice");
-    lab.run("instance stop alice").ok();
-    // Each command either does its whole work or refuses; none of these makes a new one.
-    std::thread::scope(|scope| {
-        for line in ["instance restart alice", "instance stop alice", "instance remove alice --yes", "instance restore alice"] {
-            let lab = &lab;
-            scope.spawn(move || {
-                for _ in 0..15 {
-                    let outcome = lab.run(line);
-                    assert!([0, 4, 6, 8].contains(&outcome.code), "{line}: {outcome:?}");
-                    assert!(!outcome.stderr.contains("panicked"), "{outcome:?}");
-                }
-            });
-        }
-    });
-    let known = lab.run("instance list --json").ok().json();
-    if known.as_array().unwrap().iter().all(|instance| instance["name"] != "alice") {
-        lab.run("instance restore alice").ok();
-    }
-    lab.run("instance start alice").ok();
-    assert_eq!(id(&lab, "alice"), id_before);
-    oracle.check(&lab, "alice");
-    assert_eq!(lab.run("instance restore --json").ok().json(), serde_json::json!([]));
-    lab.run("instance clean").ok();
-    assert_eq!(lab.daemons().len(), 1);
-}
