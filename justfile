@@ -8,6 +8,10 @@ ci:
 test:
     cargo test --workspace
 
+# Look for counter-examples to the properties with new random inputs (minutes).
+properties CASES="2000":
+    PROPTEST_CASES={{CASES}} cargo test --workspace
+
 # Formatting, lints and docs; warnings are errors.
 lint:
     cargo fmt --all --check

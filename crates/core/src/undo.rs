@@ -73,6 +73,15 @@ impl Undo<'_> {
         Error::CannotUndo { action: self.operation.work.action.as_str(), path: path.to_owned(), why: why.into() }
     }
 
+    /// Fails when something that is no folder stands where a folder above `path` has to be.
+    fn check_room(&self, path: &Path) -> Result<()> {
+        let above = path.ancestors().skip(1).find_map(|folder| std::fs::metadata(folder).ok().map(|meta| (folder, meta)));
+        match above {
+            Some((place, meta)) if !meta.is_dir() => Err(self.cannot(place, "something else has its name now")),
+            _ => Ok(()),
+        }
+    }
+
     fn begin(&self) -> Result<()> {
         self.store.database().write(Durability::Full, |t| rows::set_undo(t, self.operation.id, UndoState::Begun))
     }
@@ -172,6 +181,7 @@ impl Undo<'_> {
             if now.is_some() {
                 return Err(self.cannot(&step.source, "something else has its name now"));
             }
+            self.check_room(&step.source)?;
             if file(self.around.trash.lookup(&step.target)) != Some(step.file) {
                 return Err(self.cannot(&step.source, "it is no longer in the trash"));
             }
@@ -206,6 +216,7 @@ impl Undo<'_> {
             if source.is_some() {
                 return Err(self.cannot(&step.source, "something has its name there"));
             }
+            self.check_room(&step.source)?;
             let replaced_later = made.get(step.target.as_path()).is_some_and(|last| last.seq != step.seq);
             match file(look(&step.target)?) {
                 _ if replaced_later => {}

@@ -227,12 +227,20 @@ fn undo_says_why_not() {
     fs::rename(bench.path("y/d"), bench.path("y/elsewhere")).unwrap();
     refused("it is gone");
     fs::rename(bench.path("y/elsewhere"), bench.path("y/d")).unwrap();
+    fs::rename(bench.path("x"), bench.path("z")).unwrap();
+    bench.write("x", "a file where the folder was");
+    refused("something else has its name now");
+    fs::remove_file(bench.path("x")).unwrap();
+    fs::rename(bench.path("z"), bench.path("x")).unwrap();
     bench.undo().unwrap();
 
     bench.run(&delete(&bench.path("x/d"))).unwrap();
     fs::create_dir(bench.path("x/d")).unwrap();
     refused("something else has its name now");
     fs::remove_dir_all(bench.path("x")).unwrap();
+    bench.write("x", "a file where the folder was");
+    refused("something else has its name now");
+    fs::remove_file(bench.path("x")).unwrap();
     // The folder above is made again.
     bench.undo().unwrap();
     assert_eq!(fs::read(bench.path("x/d/a")).unwrap(), b"a");
