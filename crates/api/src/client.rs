@@ -169,6 +169,11 @@ impl Client {
     }
 
     fn broken(&self, why: impl std::fmt::Display) -> ApiError {
+        // A daemon that was killed leaves a socket on which nobody listens.
+        if std::os::unix::net::UnixStream::connect(&self.socket).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
+            return ApiError::not_running(format!("the daemon at {} ended before it answered", self.socket.display()))
+                .hint("start it again; its log says what it did last");
+        }
         ApiError::unreachable(format!("the connection to the daemon at {} broke: {why}", self.socket.display()))
     }
 
