@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use crate::db::{Durability, instance::devices};
+use crate::db::{
+    Durability,
+    instance::{devices, drops},
+};
 use crate::instance::InstanceStore;
 use crate::{Error, Result, failpoint};
 
@@ -86,15 +89,19 @@ impl InstanceStore {
         self.hit("device.revoke.before")?;
         let known = self.db.write(Durability::Full, |t| {
             devices::add_tombstone(t, endpoint, at)?;
+            drops::forget_device(t, endpoint)?;
             devices::remove(t, endpoint)
         })?;
         self.hit("device.revoke.after")?;
         Ok(known)
     }
 
-    /// Removes a device that does not know this one any more. Leaves no tombstone.
+    /// Removes a device that does not know this one any more, and how it was trusted. Leaves no tombstone.
     pub fn forget_device(&self, endpoint: &EndpointBytes) -> Result<bool> {
-        self.db.write(Durability::Full, |t| devices::remove(t, endpoint))
+        self.db.write(Durability::Full, |t| {
+            drops::forget_device(t, endpoint)?;
+            devices::remove(t, endpoint)
+        })
     }
 
     /// Removes the pending devices that were stored before `before`. Answers how many.

@@ -161,4 +161,16 @@ mod tests {
         assert_eq!(store.drop_trust(&[2; 32]).unwrap(), DropTrust::Refuse);
         assert_eq!(store.drops().unwrap(), []);
     }
+
+    #[test]
+    fn whoever_ends_a_pairing_ends_its_trust() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = InstanceStore::open(&dir.path().join("instance.db")).unwrap();
+        store.set_drop_trust(&[1; 32], DropTrust::Accept).unwrap();
+        store.set_drop_trust(&[2; 32], DropTrust::Accept).unwrap();
+        store.forget_device(&[1; 32]).unwrap();
+        store.revoke_device(&[2; 32], jiff::Timestamp::now()).unwrap();
+        assert_eq!(store.drop_trust(&[1; 32]).unwrap(), DropTrust::Ask);
+        assert_eq!(store.drop_trust(&[2; 32]).unwrap(), DropTrust::Ask);
+    }
 }

@@ -369,6 +369,7 @@ impl Work {
         cursor.finish()?;
         // Counted from what is there: the sender leaves out what it cannot read.
         let present = self.count(spool)?;
+        self.stage.sync()?;
         self.stage.set_done()?;
         Ok((present, self.offer.files - present))
     }
@@ -484,6 +485,7 @@ impl Work {
                 names.extend(self.stage.publish(&entry.name)?);
             }
         }
+        self.stage.sync_names()?;
         spacedrive_core::failpoint::hit("transfer.receive.published").map_err(TransferError::io(self.stage.target()))?;
         Ok(names)
     }

@@ -81,6 +81,20 @@ impl Stage {
         Ok((stat.f_bavail.saturating_mul(stat.f_frsize), (stat.f_files > 0).then_some(stat.f_favail)))
     }
 
+    /// Makes what was staged durable, so that no file has its name without its bytes after a power cut.
+    pub(crate) fn sync(&self) -> Result<()> {
+        #[cfg(target_os = "linux")]
+        let synced = rustix::fs::syncfs(&self.folder);
+        #[cfg(not(target_os = "linux"))]
+        let synced = rustix::fs::fsync(&self.folder);
+        synced.map_err(TransferError::io(&self.path))
+    }
+
+    /// Makes the names in the target folder durable.
+    pub(crate) fn sync_names(&self) -> Result<()> {
+        rustix::fs::fsync(&self.root).map_err(TransferError::io(&self.path))
+    }
+
     /// Whether all of it had arrived and publishing had begun.
     pub(crate) fn is_done(&self) -> bool {
         rustix::fs::statat(&self.folder, "done", AtFlags::SYMLINK_NOFOLLOW).is_ok()
