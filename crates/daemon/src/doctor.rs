@@ -1,6 +1,6 @@
 //! `instance doctor`: what is wrong with an instance, running or not, and what mends it.
 //!
-//! A check is one function from a [`Patient`] to what it found; adding one is adding it to [`CHECKS`].
+//! A check is one function from a [`Patient`] to what it found; adding one is adding it to `CHECKS`.
 
 mod disk;
 mod files;
