@@ -122,8 +122,12 @@ fn cleaning_up_sockets_in_tmp_harms_nothing() {
     // The description removes everybody's sockets from /tmp; here it is a /tmp that nobody else sees.
     let script = r#"
 set -e
-mount -t tmpfs tmpfs /tmp
-mkdir /tmp/home; cd /tmp/home; export HOME=/tmp/home
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/bin /mnt/home
+cp "$PROGRAM" /mnt/bin/spacedrive
+mount --move /mnt /tmp
+chmod 1777 /tmp
+cd /tmp/home; export HOME=/tmp/home PATH="/tmp/bin:$PATH"
 trap 'spacedrive stop --all' EXIT
 spacedrive start
 spacedrive start --instance alice
@@ -149,10 +153,8 @@ test "$(cat /tmp/spacedrive-alice.pid)" = "$before"
 spacedrive --instance alice stop
 test -z "$(ls /tmp/spacedrive* 2>/dev/null)"
 "#;
-    let program = Path::new(env!("CARGO_BIN_EXE_spacedrive"));
-    assert!(!program.starts_with("/tmp"), "the program would be hidden by the other /tmp");
-    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "bash", "-u", "-c", script]).env_clear().env("PATH", path);
+    command.args(["--mount", "--propagation", "private", "bash", "-u", "-c", script]).env_clear();
+    command.env("PATH", std::env::var("PATH").unwrap()).env("PROGRAM", env!("CARGO_BIN_EXE_spacedrive"));
     Outcome::of(&mut command).ok();
 }
