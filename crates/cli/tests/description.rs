@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that cannot go on panics")]
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use spacedrive_testing::{Home, Outcome, root_or_skip};
