@@ -1,17 +1,21 @@
 //! An answer: JSON lines, any number of events and then one reply or error.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::Poll;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::{StatusCode, header};
-use http_body_util::channel::{Channel, Sender};
-use hyper::body::Bytes;
+use hyper::body::{Body as HttpBody, Bytes, Frame as BodyFrame};
 use serde::Serialize;
 use spacedrive_api::{ApiError, Event, Frame};
+use tokio::sync::mpsc;
 
 /// The lines of an answer that is under way.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    sender: Sender<Bytes>,
+    sender: mpsc::Sender<Bytes>,
 }
 
 impl Answer {
@@ -20,20 +24,36 @@ impl Answer {
 
     /// An answer, and the response that carries it.
     pub(crate) fn new() -> (Self, Response) {
-        let (sender, body) = Channel::new(Self::WAITING);
-        let mut response = Response::new(Body::new(body));
+        let (sender, lines) = mpsc::channel(Self::WAITING);
+        let mut response = Response::new(Body::new(Lines(lines)));
         response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/x-ndjson"));
         (Self { sender }, response)
     }
 
     /// Sends an event. Answers whether the client is still there.
     pub(crate) async fn event(&mut self, event: Event) -> bool {
-        self.sender.send_data(line(&Frame::<()>::Event(event))).await.is_ok()
+        self.sender.send(line(&Frame::<()>::Event(event))).await.is_ok()
     }
 
     /// Sends the last line. A client that has gone away does not matter.
-    pub(crate) async fn finish(mut self, last: Bytes) {
-        let _ = self.sender.send_data(last).await;
+    pub(crate) async fn finish(self, last: Bytes) {
+        let _ = self.sender.send(last).await;
+    }
+}
+
+/// The lines as a body. It ends when the answer is dropped, after everything that was sent. (`http_body_util::channel` can
+/// lose the last frame when the sender goes away while it is polled on another thread.)
+struct Lines(mpsc::Receiver<Bytes>);
+
+impl HttpBody for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|line| line.map(|line| Ok(BodyFrame::data(line))))
     }
 }
 
